@@ -1,0 +1,1 @@
+"""Person detectors: one file each, all behind `pipeline.ports.Detector`."""

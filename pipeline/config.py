@@ -1,0 +1,441 @@
+"""The configuration: every setting once, with its default, its type and its check.
+
+`configs/default.yaml` shows the same settings with a comment each; a test keeps the two equal. YAML comes in
+through `load_config`, which names the line of every mistake and reports all of them at once.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import yaml
+
+from pipeline.errors import ConfigError
+
+_CAMERA_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")  # goes into file names, Redis keys and URLs
+
+
+@dataclass(frozen=True, slots=True)
+class CameraConfig:
+    id: str
+    source: str
+    start_time: float | None = None  # Unix seconds of the first frame of a file; null: 0 in replay, now in a live run
+    clock_offset_s: float = 0.0  # added to the camera's time stamps
+    detect_every_s: float = 0.0  # 0: every frame
+    exits: tuple[tuple[tuple[float, float], ...], ...] = ()  # polygons, px, where people leave in mid-picture
+    calibration: str | None = None
+    detections: str | None = None  # detector.kind recorded: MOTChallenge det.txt of this camera
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorConfig:
+    kind: Literal["auto", "yolo", "hog", "recorded"] = "auto"
+    weights: str = "yolo11n.pt"
+    weights_sha256: str | None = None
+    confidence: float = 0.25
+    image_size_px: int = 640
+    device: str = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class TrackerConfig:
+    high_confidence: float = 0.5
+    low_confidence: float = 0.1
+    birth_confidence: float = 0.6
+    match_iou: float = 0.2
+    confirm_s: float = 0.2
+    lost_s: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class ReidConfig:
+    backbone: Literal["auto", "osnet_x0_25", "osnet_x1_0", "resnet50", "handcrafted"] = "auto"
+    weights: str | None = None  # null: the backbone's usual weights
+    weights_sha256: str | None = None
+    head: Literal["mean", "sta"] = "sta"
+    fusion: Literal["paper", "global", "discriminative", "stripes"] = "global"
+    clip_frames: int = 4
+    stripes: int = 4
+    first_clip_s: float = 0.4
+    every_s: float = 1.0
+    crop_every_s: float = 0.25  # one crop of a track, the best, is encoded per this time
+    device: str = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class MatcherConfig:
+    threshold: float | Literal["auto"] = "auto"
+    absence_s: float = 5.0
+    occlusion_s: float = 10.0
+    lateness_s: float = 2.0
+    identity_ttl_s: float = 86400.0
+    decide_every_s: float = 0.2
+    patience_s: float = 1.5
+    margin: float = 0.05
+    features_per_identity: int = 10
+    min_quality: float = 0.15
+
+
+@dataclass(frozen=True, slots=True)
+class TopologyConfig:
+    """Either an ordered pair with its transit time, or a pair of cameras that see the same ground."""
+
+    from_camera: str | None = None
+    to_camera: str | None = None
+    transit_s: tuple[float, float] | None = None
+    pair: tuple[str, str] | None = None
+    overlap: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BusConfig:
+    url: str | None = None
+    max_messages: int = 20000
+    spool_mb: int = 256
+    spool_s: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureConfig:
+    rtsp_transport: Literal["tcp", "udp"] = "tcp"
+    open_timeout_s: float = 5.0
+    stalled_s: float = 5.0
+    frozen_s: float = 10.0
+    reconnect_s: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+    refused_s: tuple[float, ...] = (60.0, 120.0, 300.0, 900.0)
+    healthy_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class BackgroundConfig:
+    references: bool = True
+    segmenter: Literal["auto", "grabcut", "yolo"] = "auto"
+    weights: str = "yolo11n-seg.pt"
+    min_quality: float = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionConfig:
+    features_s: float = 86400.0
+    crops_s: float = 604800.0
+    references_s: float = 604800.0
+    crops_per_identity: int = 8
+
+
+@dataclass(frozen=True, slots=True)
+class ViewConfig:
+    trail_s: float = 2.0
+    host: str = "127.0.0.1"
+    port: int = 8765
+    insecure: bool = False
+    preview_fps: float = 8.0
+    preview_width_px: int = 640
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeConfig:
+    cameras_per_worker: int = 1
+    inference_threads: int = 0
+    tick_every_s: float = 0.5
+    heartbeat_s: float = 1.0
+    hang_s: float = 15.0
+    restarts_per_minute: int = 5
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    site: str = "site"
+    cameras: tuple[CameraConfig, ...] = ()
+    detector: DetectorConfig = field(default_factory=DetectorConfig)
+    tracker: TrackerConfig = field(default_factory=TrackerConfig)
+    reid: ReidConfig = field(default_factory=ReidConfig)
+    matcher: MatcherConfig = field(default_factory=MatcherConfig)
+    topology: tuple[TopologyConfig, ...] = ()
+    bus: BusConfig = field(default_factory=BusConfig)
+    capture: CaptureConfig = field(default_factory=CaptureConfig)
+    background: BackgroundConfig = field(default_factory=BackgroundConfig)
+    retention: RetentionConfig = field(default_factory=RetentionConfig)
+    view: ViewConfig = field(default_factory=ViewConfig)
+    runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
+
+    def camera(self, camera_id: str) -> CameraConfig:
+        """The camera of this id.
+
+        Raises:
+            ConfigError: there is none; names those that exist.
+        """
+        for camera in self.cameras:
+            if camera.id == camera_id:
+                return camera
+        known = ", ".join(c.id for c in self.cameras) or "none"
+        raise ConfigError(f"no camera {camera_id!r} in the config; it has: {known}")
+
+    def with_cameras(self, cameras: tuple[CameraConfig, ...]) -> "Config":
+        return replace(self, cameras=cameras)
+
+
+# YAML's words for fields that Python cannot name so
+_YAML_NAMES = {(TopologyConfig, "from"): "from_camera", (TopologyConfig, "to"): "to_camera"}
+
+# (section class, key) -> (smallest, largest) allowed value
+_RANGES: dict[tuple[type, str], tuple[float, float]] = {
+    (DetectorConfig, "confidence"): (0.0, 1.0),
+    (DetectorConfig, "image_size_px"): (32, 4096),
+    (ReidConfig, "clip_frames"): (1, 64),
+    (ReidConfig, "stripes"): (1, 16),
+    (ReidConfig, "every_s"): (0.05, 3600),
+    (ReidConfig, "first_clip_s"): (0, 60),
+    (MatcherConfig, "threshold"): (0.0, 2.0),
+    (MatcherConfig, "decide_every_s"): (0.001, 10),
+    (MatcherConfig, "absence_s"): (0, 1e9),
+    (MatcherConfig, "occlusion_s"): (0, 1e9),
+    (MatcherConfig, "lateness_s"): (0, 3600),
+    (ViewConfig, "port"): (0, 65535),
+    (RuntimeConfig, "cameras_per_worker"): (1, 64),
+    (CameraConfig, "detect_every_s"): (0, 60),
+}
+
+
+class _Place:
+    """Where in the file a value stands; collects mistakes."""
+
+    def __init__(self, file: str, mistakes: list[str]) -> None:
+        self.file = file
+        self.mistakes = mistakes
+
+    def mistake(self, node: yaml.Node, text: str) -> None:
+        self.mistakes.append(f"{self.file}:{node.start_mark.line + 1}: {text}")
+
+
+def load_config(path: str | Path, environment: Mapping[str, str] | None = None) -> Config:
+    """Read a YAML configuration.
+
+    Args:
+        path: the file; relative `source`, `calibration` and `detections` in it are relative to its folder.
+        environment: where `${NAME}` comes from; the process's own when None.
+
+    Raises:
+        ConfigError: with one line per mistake and its place in the file.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read the config {path}: {getattr(error, 'strerror', None) or error}") from None
+    return parse_config(text, str(path), path.parent, environment)
+
+
+def parse_config(
+    text: str, file: str = "config", folder: Path | None = None, environment: Mapping[str, str] | None = None
+) -> Config:
+    """`load_config` for a text; `file` is how mistakes name it."""
+    mistakes: list[str] = []
+    place = _Place(file, mistakes)
+    environment = os.environ if environment is None else environment
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        raise ConfigError(f"{file}{line}: not YAML: {getattr(error, 'problem', None) or error}") from None
+    if root is None:
+        return Config()
+    value = _read(Config, root, place, environment, "")
+    if not mistakes:
+        mistakes.extend(_check_whole(value, file))
+    if mistakes:
+        raise ConfigError(*mistakes)
+    return _resolve_paths(value, folder)
+
+
+def _read(kind: Any, node: yaml.Node, place: _Place, environment: Mapping[str, str], name: str) -> Any:
+    """The value of one node as `kind`; a mistake is noted and gives None."""
+    origin = get_origin(kind)
+    if origin in (Union, UnionType):
+        return _read_union(get_args(kind), node, place, environment, name)
+    if origin is Literal:
+        return _read_choice(get_args(kind), node, place, name)
+    if origin is tuple:
+        return _read_tuple(get_args(kind), node, place, environment, name)
+    if is_dataclass(kind):
+        return _read_section(kind, node, place, environment, name)
+    return _read_scalar(kind, node, place, environment, name)
+
+
+def _read_section(kind: Any, node: yaml.Node, place: _Place, environment: Mapping[str, str], name: str) -> Any:
+    if not isinstance(node, yaml.MappingNode):
+        place.mistake(node, f"{name or 'the config'}: expected settings as `key: value`")
+        return None
+    hints = get_type_hints(kind)
+    known = {f.name: f for f in fields(kind)}
+    values: dict[str, Any] = {}
+    for key_node, value_node in node.value:
+        key = _YAML_NAMES.get((kind, key_node.value), str(key_node.value))
+        full = f"{name}.{key_node.value}" if name else str(key_node.value)
+        if key not in known or (kind is TopologyConfig and key_node.value.endswith("_camera")):
+            place.mistake(key_node, f"unknown key {full!r}{_did_you_mean(str(key_node.value), known)}")
+        elif key in values:
+            place.mistake(key_node, f"{full!r} is given twice")
+        else:
+            values[key] = _read(hints[key], value_node, place, environment, full)
+            _check_range(kind, key, values[key], value_node, place, full)
+    for missing in (
+        f.name for f in known.values() if f.default is MISSING and f.default_factory is MISSING and f.name not in values
+    ):
+        place.mistake(node, f"{name or 'the config'}: {missing!r} is missing")
+        values[missing] = None
+    return kind(**values)
+
+
+def _did_you_mean(key: str, known: Mapping[str, Any]) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(key, list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; known here: {', '.join(sorted(known))}"
+
+
+def _check_range(kind: type, key: str, value: Any, node: yaml.Node, place: _Place, name: str) -> None:
+    low_high = _RANGES.get((kind, key))
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return
+    if low_high and not low_high[0] <= value <= low_high[1]:
+        place.mistake(node, f"{name}: expected {low_high[0]:g} to {low_high[1]:g}, got {value:g}")
+    elif key.endswith("_s") and key != "clock_offset_s" and value < 0:
+        place.mistake(node, f"{name}: seconds cannot be negative, got {value:g}")
+
+
+def _read_union(
+    kinds: tuple[Any, ...], node: yaml.Node, place: _Place, environment: Mapping[str, str], name: str
+) -> Any:
+    if NoneType in kinds and node.tag == "tag:yaml.org,2002:null":
+        return None
+    kinds = tuple(k for k in kinds if k is not NoneType)
+    for kind in kinds:
+        attempt = _Place(place.file, [])
+        value = _read(kind, node, attempt, environment, name)
+        if not attempt.mistakes:
+            return value
+    if len(kinds) == 1:
+        place.mistakes.extend(attempt.mistakes)
+    else:
+        names = " or ".join(_type_name(k) for k in kinds)
+        place.mistake(node, f"{name}: expected {names}, got {_text(node)}")
+    return None
+
+
+def _read_choice(choices: tuple[Any, ...], node: yaml.Node, place: _Place, name: str) -> Any:
+    if isinstance(node, yaml.ScalarNode) and node.value in choices:
+        return node.value
+    place.mistake(node, f"{name}: expected one of {', '.join(map(str, choices))}; got {_text(node)}")
+    return None
+
+
+def _read_tuple(
+    kinds: tuple[Any, ...], node: yaml.Node, place: _Place, environment: Mapping[str, str], name: str
+) -> Any:
+    if not isinstance(node, yaml.SequenceNode):
+        place.mistake(node, f"{name}: expected a list, got {_text(node)}")
+        return ()
+    if kinds[-1] is Ellipsis:
+        kinds = (kinds[0],) * len(node.value)
+    elif len(kinds) != len(node.value):
+        place.mistake(node, f"{name}: expected {len(kinds)} values, got {len(node.value)}")
+        return ()
+    return tuple(
+        _read(kind, child, place, environment, f"{name}[{i}]")
+        for i, (kind, child) in enumerate(zip(kinds, node.value, strict=True))
+    )
+
+
+def _read_scalar(kind: Any, node: yaml.Node, place: _Place, environment: Mapping[str, str], name: str) -> Any:
+    if not isinstance(node, yaml.ScalarNode):
+        place.mistake(node, f"{name}: expected {_type_name(kind)}, got {_text(node)}")
+        return None
+    tag = node.tag.rpartition(":")[2]
+    if kind is str:
+        if tag not in ("str", "int", "float", "timestamp"):
+            place.mistake(node, f"{name}: expected text, got {_text(node)}; put it in quotes")
+            return None
+        return _expand(node.value, node, place, environment, name)
+    try:
+        if kind is bool and tag == "bool":
+            return yaml.SafeLoader("").construct_yaml_bool(node)
+        if kind is int and tag == "int":
+            return int(node.value.replace("_", ""), 0)
+        if kind is float and tag in ("int", "float"):
+            return float(node.value.replace("_", ""))
+    except ValueError:
+        pass
+    place.mistake(node, f"{name}: expected {_type_name(kind)}, got {_text(node)}")
+    return None
+
+
+def _expand(value: str, node: yaml.Node, place: _Place, environment: Mapping[str, str], name: str) -> str:
+    def one(match: re.Match[str]) -> str:
+        if match[1] not in environment:
+            place.mistake(node, f"{name}: the environment variable {match[1]} is not set")
+            return ""
+        return environment[match[1]]
+
+    return re.sub(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}", one, value)
+
+
+def _type_name(kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        return "/".join(map(str, get_args(kind)))
+    return {str: "text", int: "a whole number", float: "a number", bool: "true or false"}.get(kind, "a section")
+
+
+def _text(node: yaml.Node) -> str:
+    if isinstance(node, yaml.ScalarNode):
+        return "nothing" if node.value == "" else repr(node.value[:60])
+    return "a list" if isinstance(node, yaml.SequenceNode) else "a section"
+
+
+def _check_whole(config: Config, file: str) -> list[str]:
+    """Mistakes that concern more than one value."""
+    mistakes = []
+    ids = [camera.id for camera in config.cameras]
+    for name in [config.site, *ids]:
+        if not _CAMERA_ID.fullmatch(name):
+            mistakes.append(f"{file}: {name!r}: site and camera ids are letters, digits, - and _ (at most 64)")
+    for twice in sorted({i for i in ids if ids.count(i) > 1}):
+        mistakes.append(f"{file}: camera id {twice!r} is used twice")
+    for rule in config.topology:
+        cameras = [c for c in (rule.from_camera, rule.to_camera, *(rule.pair or ())) if c is not None]
+        mistakes.extend(f"{file}: topology names the unknown camera {c!r}" for c in cameras if c not in ids)
+        if (rule.pair is None) == (rule.from_camera is None or rule.to_camera is None):
+            mistakes.append(f"{file}: a topology entry is {{from, to, transit_s}} or {{pair, overlap}}")
+        if rule.transit_s and rule.transit_s[0] > rule.transit_s[1]:
+            mistakes.append(f"{file}: topology transit_s: expected [least, most], got {list(rule.transit_s)}")
+    return mistakes
+
+
+def is_url(source: str) -> bool:
+    return "://" in source
+
+
+def _resolve_paths(config: Config, folder: Path | None) -> Config:
+    if folder is None:
+        return config
+
+    def resolve(value: str | None) -> str | None:
+        if value is None or is_url(value) or value.isdigit() or Path(value).is_absolute():
+            return value
+        return str(folder / value)
+
+    cameras = tuple(
+        replace(
+            camera,
+            source=resolve(camera.source) or "",
+            calibration=resolve(camera.calibration),
+            detections=resolve(camera.detections),
+        )
+        for camera in config.cameras
+    )
+    return replace(config, cameras=cameras)
