@@ -115,6 +115,8 @@ class BackgroundConfig:
     references: bool = True
     segmenter: Literal["auto", "grabcut", "yolo"] = "auto"
     weights: str = "yolo11n-seg.pt"
+    weights_sha256: str | None = None
+    device: str = "auto"
     min_quality: float = 0.2
 
 
@@ -198,6 +200,9 @@ _RANGES: dict[tuple[type, str], tuple[float, float]] = {
     (ViewConfig, "port"): (0, 65535),
     (RuntimeConfig, "cameras_per_worker"): (1, 64),
     (CameraConfig, "detect_every_s"): (0, 60),
+    (CaptureConfig, "open_timeout_s"): (0.1, 120),
+    (CaptureConfig, "stalled_s"): (0.1, 3600),
+    (CaptureConfig, "frozen_s"): (0.1, 3600),
 }
 
 
@@ -400,6 +405,10 @@ def _text(node: yaml.Node) -> str:
 def _check_whole(config: Config, file: str) -> list[str]:
     """Mistakes that concern more than one value."""
     mistakes = []
+    for key in ("reconnect_s", "refused_s"):
+        waits = getattr(config.capture, key)
+        if not waits or min(waits) <= 0:
+            mistakes.append(f"{file}: capture.{key}: expected at least one wait, all above 0 s")
     ids = [camera.id for camera in config.cameras]
     for name in [config.site, *ids]:
         if not _CAMERA_ID.fullmatch(name):

@@ -242,7 +242,7 @@ class FusedClip:
             raise ValueError(f"embedding: expected norm 1, got {np.linalg.norm(embedding):.4f}")
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, slots=True)
 class FramePointer:
     """Where the worker keeps one picture of a track: on `host`, at `file` relative to that host's output folder."""
 

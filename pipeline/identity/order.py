@@ -1,0 +1,123 @@
+"""Message time: the watermark over the cameras, and messages in their order up to it.
+
+Arrivals may come in any order over cameras; what is decided may not depend on it. Messages are therefore handled in
+(time, camera, epoch, sequence) order, cell by cell of a fixed grid of message time, and a cell is handled when every
+camera that counts has said that it is past it.
+"""
+
+import heapq
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from pipeline.types import ClipMessage
+
+_US = 1_000_000  # message times are compared as whole microseconds: exact, and finer than any time stamp here
+
+
+def microseconds(at_s: float) -> int:
+    return round(at_s * _US)
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Cells of message time: cell n covers [n·step, (n+1)·step)."""
+
+    step_s: float
+
+    def cell_of(self, at_s: float) -> int:
+        return microseconds(at_s) // microseconds(self.step_s)
+
+    def end_s(self, cell: int) -> float:
+        """The moment at which the cell is decided."""
+        return (cell + 1) * microseconds(self.step_s) / _US
+
+    def last_complete(self, watermark_s: float) -> int | None:
+        """The newest cell of which nothing more can come; None before there is a watermark."""
+        if math.isinf(watermark_s):
+            return None
+        return (microseconds(watermark_s) + 1) // microseconds(self.step_s) - 1
+
+
+class Watermark:
+    """The least time up to which every camera that counts has been processed.
+
+    Args:
+        cameras: all cameras of the site; nothing is decided until each has spoken once or is known to be away.
+        live_cameras: those that are not waited for longer than `lateness_s` behind the newest camera. Recorded
+            cameras are waited for, because they lose nothing.
+        lateness_s: message time.
+    """
+
+    def __init__(self, cameras: Iterable[str], live_cameras: Iterable[str], lateness_s: float) -> None:
+        self._until: dict[str, float] = dict.fromkeys(cameras, -math.inf)
+        self._live = frozenset(live_cameras)
+        self._lateness_s = lateness_s
+        self._away: set[str] = set()
+        self._newest = -math.inf
+        self._value = -math.inf
+
+    def tick(self, camera_id: str, until_s: float) -> None:
+        self._until[camera_id] = max(until_s, self._until.get(camera_id, -math.inf))
+        self._newest = max(self._newest, until_s)
+        self._away.discard(camera_id)
+
+    def away(self, camera_id: str) -> None:
+        """The camera ended or is offline: nobody waits for it until its next tick."""
+        self._away.add(camera_id)
+
+    @property
+    def cameras_away(self) -> frozenset[str]:
+        return frozenset(self._away)
+
+    @property
+    def all_away(self) -> bool:
+        return bool(self._until) and self._away >= self._until.keys()
+
+    @property
+    def value(self) -> float:
+        """Unix seconds, never falling; -inf before every camera has spoken."""
+        if self.all_away:
+            self._value = max(self._value, self._newest)
+        else:
+            floor = self._newest - self._lateness_s
+            times = (max(t, floor) if c in self._live else t for c, t in self._until.items() if c not in self._away)
+            self._value = max(self._value, min(times, default=-math.inf))
+        return self._value
+
+
+@dataclass(order=True, slots=True)
+class Arrival:
+    """A message on its way to being handled; ordered by (time, camera, epoch, sequence)."""
+
+    at_us: int
+    camera_id: str
+    epoch: str
+    sequence: int
+    message: ClipMessage = field(compare=False)
+    delivery_id: str = field(compare=False)
+    late: bool = field(compare=False, default=False)
+
+
+class Waiting:
+    """Messages that wait for the watermark."""
+
+    def __init__(self) -> None:
+        self._heap: list[Arrival] = []
+
+    def push(self, delivery_id: str, message: ClipMessage, late: bool) -> None:
+        at_us = microseconds(message.at_s)
+        arrival = Arrival(at_us, message.camera_id, message.epoch, message.sequence, message, delivery_id, late)
+        heapq.heappush(self._heap, arrival)
+
+    def first_s(self) -> float | None:
+        return self._heap[0].at_us / _US if self._heap else None
+
+    def pop_until(self, grid: Grid, cell: int) -> Iterator[Arrival]:
+        """Everything of this cell and of earlier ones, in order."""
+        end_us = microseconds(grid.end_s(cell))
+        while self._heap and self._heap[0].at_us < end_us:
+            yield heapq.heappop(self._heap)
+
+    def __len__(self) -> int:
+        return len(self._heap)

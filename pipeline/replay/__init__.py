@@ -1,0 +1,1 @@
+"""Recorded runs: ground truth, metrics, calibration and the report."""

@@ -1,0 +1,206 @@
+"""Which crops of which tracks are encoded, and when a clip is made of them.
+
+Restricted sampling, live: a track's life is cut into chunks of `crop_every_s`, and the best crop of each chunk is
+encoded. A candidate is copied out of its frame at once, so that no picture is needed later; a better one of the same
+chunk replaces it. A clip spreads `clip_frames` of the encoded crops evenly over the life of the track so far.
+
+The order of calls for a frame: `offer`, encode what it returns, `accept` each, then `due_clips`. For a track that
+ended: `flush`, encode, `accept`, `last_clip`, `forget`. Nothing here reads a clock or a random number.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import cv2
+import numpy as np
+
+from pipeline.config import ReidConfig
+from pipeline.tracking.quality import frame_qualities, pixel_window, sharpness
+from pipeline.types import CropFeature, CropQuality, FloatArray, Frame, ImageArray, Tracks
+
+MOST_CROPS = 32  # stored features of a track: 32 x (4 stripes x 512 channels x 4 B) = 256 KiB
+TALLEST_CROP_PX = 512  # twice the height of the backbones' input; a taller copy only costs memory
+SHARPEST = 1e12  # the limit of `CropQuality.score` in sharpness
+TIME_SLACK_S = 1e-4  # s; frame times are rounded
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class CropRequest:
+    """A crop to encode: `xyxy` (4,) px in `crop_frame`, a small picture of its own.
+
+    Attributes:
+        quality: to be put into the encoded feature; measured in the full picture.
+    """
+
+    track_id: int
+    captured_at_s: float
+    crop_frame: Frame
+    xyxy: FloatArray
+    quality: CropQuality
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class DueClip:
+    """A clip to fuse: N >= 1 crop features of one track in order of time."""
+
+    track_id: int
+    first_visible_s: float
+    crops: list[CropFeature]
+
+
+@dataclass(slots=True)
+class _Sampling:
+    """What is known of one track; `chunk` numbers the chunk of `candidate`, or the last one that gave a crop."""
+
+    born_s: float
+    chunk: int = -1
+    candidate: CropRequest | None = None
+    crops: list[CropFeature] = field(default_factory=list)
+    first_taken: bool = False  # the crops of the first clip were released
+    clipped_at_s: float | None = None
+    fresh: bool = False  # a crop was encoded since the last clip
+
+
+class ClipSampler:
+    """Chooses the crops and clips of one camera's tracks in one epoch."""
+
+    def __init__(self, config: ReidConfig) -> None:
+        self._config = config
+        self._tracks: dict[int, _Sampling] = {}
+
+    def offer(self, frame: Frame, tracks: Tracks, births: Mapping[int, float] | None = None) -> list[CropRequest]:
+        """Look at a frame; returns the crops that are due for encoding, by track id.
+
+        A crop is due when its chunk is over, or when the first clip is. A chunk gives at most one crop. Must be called
+        for every frame, also for one without tracks: time alone may make crops due.
+
+        Args:
+            births: time of the first box of each track, from `PersonTracker.births`; without it a track is born when it
+                is first offered.
+        """
+        now_s = frame.captured_at_s
+        for track_id in tracks.ids.tolist():
+            if track_id not in self._tracks:
+                self._tracks[track_id] = _Sampling((births or {}).get(track_id, now_s))
+        due = self._take(lambda sampling: self._chunk(sampling, now_s) > sampling.chunk)
+        # A Python loop, because every crop is cut and scored as a picture of its own.
+        for i, quality in enumerate(frame_qualities(frame, tracks)):
+            self._consider(frame, int(tracks.ids[i]), tracks.xyxy[i], quality)
+        due += self._take(lambda sampling: not sampling.first_taken and self._first_is_due(sampling, now_s))
+        for sampling in self._tracks.values():
+            sampling.first_taken |= self._first_is_due(sampling, now_s)
+        return sorted(due, key=lambda crop: (crop.track_id, crop.captured_at_s))
+
+    def accept(self, track_id: int, crop: CropFeature) -> None:
+        """Store an encoded crop, its quality filled in; one of a track that was forgotten meanwhile is dropped."""
+        sampling = self._tracks.get(track_id)
+        if sampling is None:
+            return
+        sampling.crops.append(crop)
+        sampling.crops.sort(key=lambda c: c.captured_at_s)
+        sampling.fresh = True
+        if len(sampling.crops) > max(MOST_CROPS, self._config.clip_frames):
+            del sampling.crops[_least_needed(sampling.crops)]
+
+    def due_clips(self, now_s: float) -> list[DueClip]:
+        """The clips to make now, by track id: one `first_clip_s` after birth, then every `every_s` if there is news."""
+        clips = []
+        for track_id, sampling in sorted(self._tracks.items()):
+            if sampling.clipped_at_s is None:
+                due = self._first_is_due(sampling, now_s)
+            else:
+                due = now_s >= sampling.clipped_at_s + self._config.every_s - TIME_SLACK_S
+            if due and sampling.fresh:
+                sampling.clipped_at_s = now_s
+                clips.append(self._clip(track_id, sampling))
+        return clips
+
+    def flush(self, track_id: int) -> list[CropRequest]:
+        """The crop of the chunk that is still open, for a track that ended: at most one."""
+        ended = self._tracks.get(track_id)
+        return self._take(lambda sampling: sampling is ended)
+
+    def last_clip(self, track_id: int) -> DueClip | None:
+        """The clip to make at the end of a track, however short it was; None when the last one has everything."""
+        sampling = self._tracks.get(track_id)
+        return self._clip(track_id, sampling) if sampling and sampling.fresh else None
+
+    def forget(self, track_id: int) -> None:
+        """Drop all that is kept of a track; an unknown one is fine."""
+        self._tracks.pop(track_id, None)
+
+    def _chunk(self, sampling: _Sampling, now_s: float) -> int:
+        return int((now_s - sampling.born_s + TIME_SLACK_S) // max(self._config.crop_every_s, TIME_SLACK_S))
+
+    def _first_is_due(self, sampling: _Sampling, now_s: float) -> bool:
+        return now_s >= sampling.born_s + self._config.first_clip_s - TIME_SLACK_S
+
+    def _take(self, is_due: Callable[[_Sampling], bool]) -> list[CropRequest]:
+        taken = []
+        for sampling in self._tracks.values():
+            if sampling.candidate is not None and is_due(sampling):
+                taken.append(sampling.candidate)
+                sampling.candidate = None
+        return taken
+
+    def _consider(self, frame: Frame, track_id: int, xyxy: FloatArray, quality: CropQuality) -> None:
+        sampling = self._tracks[track_id]
+        chunk, best = self._chunk(sampling, frame.captured_at_s), sampling.candidate
+        if best is None and chunk <= sampling.chunk:
+            return  # this chunk has given its crop
+        least = -1.0 if best is None else _rank(best.crop_frame, best.quality)
+        if _rank(frame, replace(quality, sharpness=SHARPEST)) <= least:
+            return
+        x1, y1, x2, y2 = pixel_window(xyxy, frame.image.shape[1], frame.image.shape[0])
+        quality = replace(quality, sharpness=sharpness(frame.image[y1:y2, x1:x2]))
+        if y2 > y1 and x2 > x1 and _rank(frame, quality) > least:
+            sampling.chunk = chunk
+            sampling.candidate = _request(frame, track_id, xyxy, (x1, y1, x2, y2), quality)
+
+    def _clip(self, track_id: int, sampling: _Sampling) -> DueClip:
+        sampling.fresh = False
+        return DueClip(track_id, sampling.born_s, evenly_spread(sampling.crops, self._config.clip_frames))
+
+
+def evenly_spread(crops: Sequence[CropFeature], count: int) -> list[CropFeature]:
+    """Up to `count` of the crops (rising in time): the best of each of `count` equal spans of time.
+
+    Spans without a crop are made up for by the best of the others; all of them when there are no more than `count`.
+    """
+    if len(crops) <= count:
+        return list(crops)
+    times = np.array([crop.captured_at_s for crop in crops])
+    scores = np.array([crop.quality.score for crop in crops])
+    span = np.clip(((times - times[0]) / max(times[-1] - times[0], TIME_SLACK_S) * count).astype(int), 0, count - 1)
+    order = np.lexsort((times, -scores))  # best first, ties to the earlier
+    _, first_of_span = np.unique(span[order], return_index=True)
+    chosen = list(order[first_of_span])
+    chosen += [i for i in order if i not in chosen][: count - len(chosen)]
+    return [crops[i] for i in sorted(chosen)]
+
+
+def _rank(frame: Frame, quality: CropQuality) -> float:
+    """A crop of a damaged frame is better than none, and worse than any other."""
+    return -0.5 if frame.damaged else quality.score
+
+
+def _least_needed(crops: Sequence[CropFeature]) -> int:
+    """The worse of the two neighbours that lie closest in time: so what is kept stays even in time."""
+    gaps = np.diff([crop.captured_at_s for crop in crops])
+    left = int(np.argmin(gaps))
+    return left if crops[left].quality.score < crops[left + 1].quality.score else left + 1
+
+
+def _request(
+    frame: Frame, track_id: int, xyxy: FloatArray, window: tuple[int, int, int, int], quality: CropQuality
+) -> CropRequest:
+    pixels: ImageArray = frame.image[window[1] : window[3], window[0] : window[2]].copy()
+    box = xyxy - np.array([window[0], window[1], window[0], window[1]], np.float32)
+    scale = TALLEST_CROP_PX / pixels.shape[0]
+    if scale < 1:
+        width = max(1, round(pixels.shape[1] * scale))
+        box = box * np.array([width / pixels.shape[1], scale] * 2, np.float32)
+        pixels = np.asarray(cv2.resize(pixels, (width, TALLEST_CROP_PX), interpolation=cv2.INTER_AREA), np.uint8)
+    pixels.flags.writeable = False
+    box = np.clip(box, 0, [pixels.shape[1], pixels.shape[0]] * 2).astype(np.float32)
+    return CropRequest(track_id, frame.captured_at_s, replace(frame, image=pixels), box, quality)

@@ -1,0 +1,1 @@
+"""What people see: overlays, video files, a window and a web page."""
