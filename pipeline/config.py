@@ -36,7 +36,7 @@ class DetectorConfig:
     kind: Literal["auto", "yolo", "hog", "recorded"] = "auto"
     weights: str = "yolo11n.pt"
     weights_sha256: str | None = None
-    confidence: float = 0.25
+    confidence: float = 0.1  # weak boxes may only continue a track (tracker.low_confidence)
     image_size_px: int = 640
     device: str = "auto"
 
@@ -142,7 +142,7 @@ class ViewConfig:
 class RuntimeConfig:
     cameras_per_worker: int = 1
     inference_threads: int = 0
-    tick_every_s: float = 0.5
+    tick_every_s: float = 0.2
     heartbeat_s: float = 1.0
     hang_s: float = 15.0
     restarts_per_minute: int = 5

@@ -108,6 +108,11 @@ class CropEncoder(Protocol):
 class ClipHead(Protocol):
     """Fuses the crop features of one track into one vector. NumPy only, so that it runs anywhere."""
 
+    @property
+    def clip_model_id(self) -> str:
+        """`model_id` of the clip features: the encoder's, and how the head fuses."""
+        ...
+
     def fuse(self, crops: Sequence[CropFeature]) -> FusedClip:
         """Vectors for N >= 1 crops of one model.
 

@@ -1,0 +1,309 @@
+"""Which way of fusing crops finds a person again in another camera or visit, and at what distance to stop believing it.
+
+    MODELS_DIR=... MEDIA_DIR=... python benchmarks/bench_fusion.py [--handcrafted]
+
+Prints cross-view clip retrieval (mAP, rank-1) per fusion and footage, histograms of the distances of the same and of
+different people, and the threshold chosen with one footage left out at a time.
+"""
+
+import argparse
+import csv
+import os
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from pipeline.boxes import xywh_to_xyxy
+from pipeline.config import ReidConfig
+from pipeline.ports import ClipHead, CropEncoder, EncoderDescription
+from pipeline.retrieval import cmc_and_average_precision, cosine_distance, normalise_rows
+from pipeline.scenes.scene import GroundTruth, SceneCamera
+from pipeline.scenes.walks import demo_scenario, random_scenario
+from pipeline.types import CropFeature, FloatArray, Frame
+from reid.heads import FUSIONS, MeanHead, StaHead
+from reid.load import load_encoder
+from reid.weights import find_weights
+
+CLIP_CROPS = 4  # N of the paper, and the pipeline's default
+CROP_STEP_S = 0.4  # between the crops of a clip
+CLIPS_PER_VISIT = 10
+GALLERY_FEATURES = 10  # the matcher's default per identity
+FPS = 10.0  # of all the footage
+LEAST_HEIGHT_PX = 32  # smaller boxes are not worth a clip
+SHAKE = 0.08  # of a generated person's box, as a share of its side: about what HOG's boxes are off
+FALSE_LINK_COST = 2.0  # against a missed link: a track has more clips to be linked by, but a false link stays
+BIN = 0.05  # of the printed histograms
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """One person's stay in front of one camera: boxes by frame number (from 1)."""
+
+    footage: str
+    person: int
+    name: str
+    boxes: dict[int, FloatArray]
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    footage: str
+    person: int
+    view: str
+    crops: list[CropFeature]
+
+
+# --- footage ---------------------------------------------------------------------------------------------------------
+
+
+def read_boxes(path: Path) -> dict[int, dict[int, FloatArray]]:
+    """Person -> frame -> box, of the rows with consider = 1."""
+    people: dict[int, dict[int, FloatArray]] = defaultdict(dict)
+    for row in np.loadtxt(path, delimiter=",", ndmin=2):
+        if row[6] == 1 and row[5] >= LEAST_HEIGHT_PX:
+            people[int(row[1])][int(row[0])] = xywh_to_xyxy(row[None, 2:6].astype(np.float32))[0]
+    return people
+
+
+def views_by_camera(folder: Path) -> Iterator[tuple[Path, list[View]]]:
+    """One view per person and camera."""
+    for truth in sorted((folder / "gt").glob("*.txt")):
+        people = read_boxes(truth)
+        yield folder / f"{truth.stem}.mp4", [View(folder.name, p, truth.stem, boxes) for p, boxes in people.items()]
+
+
+def views_by_visit(folder: Path) -> Iterator[tuple[Path, list[View]]]:
+    """One view per visit; a person of a single visit gets its two halves, with a second left out between them."""
+    people = read_boxes(folder / "gt" / "video.txt")
+    with (folder / "gt" / "visits.csv").open(encoding="utf-8") as file:
+        visits = [(int(r["person_id"]), int(r["entry_frame"]), int(r["exit_frame"])) for r in csv.DictReader(file)]
+    views = []
+    single = len({person for person, _, _ in visits}) == len(visits)
+    for number, (person, first, last) in enumerate(visits):
+        middle, gap = (first + last) / 2, FPS / 2
+        spans = [(first, middle - gap), (middle + gap, last)] if single else [(first, last)]
+        for half, (start, stop) in enumerate(spans):
+            boxes = {frame: box for frame, box in people[person].items() if start <= frame <= stop}
+            views.append(View(folder.name, person, f"visit{number}.{half}", boxes))
+    yield folder / "video.mp4", views
+
+
+def choose_frames(view: View) -> list[list[int]]:
+    """Up to CLIPS_PER_VISIT clips of CLIP_CROPS frame numbers, evenly spread over the view."""
+    step = round(CROP_STEP_S * FPS)
+    starts = [f for f in sorted(view.boxes) if all(f + i * step in view.boxes for i in range(CLIP_CROPS))]
+    if not starts:
+        return []
+    places = np.unique(np.linspace(0, len(starts) - 1, CLIPS_PER_VISIT).round().astype(int))
+    return [[starts[p] + i * step for i in range(CLIP_CROPS)] for p in places]
+
+
+def video_frames(path: Path) -> Iterator[tuple[int, Frame]]:
+    capture = cv2.VideoCapture(str(path))
+    number = 0
+    while True:
+        there, image = capture.read()
+        if not there:
+            break
+        number += 1
+        yield number, Frame("camera", "1", number - 1, number / FPS, image)
+    capture.release()
+    if number == 0:
+        sys.exit(f"{path}: cannot be read")
+
+
+def encode_clips(encoder: CropEncoder, views: Sequence[View], frames: Iterator[tuple[int, Frame]]) -> list[Clip]:
+    """The clips of all views in one video; every crop is encoded once."""
+    chosen = [(view, clip) for view in views for clip in choose_frames(view)]
+    wanted: dict[int, dict[int, View]] = defaultdict(dict)
+    for view, numbers in chosen:
+        for number in numbers:
+            wanted[number][id(view)] = view
+    features: dict[tuple[int, int], CropFeature] = {}
+    for number, frame in frames:
+        here = list(wanted.get(number, {}).values())
+        if here:
+            boxes = np.stack([view.boxes[number] for view in here])
+            for view, feature in zip(here, encoder.encode([frame], [boxes])[0], strict=True):
+                features[id(view), number] = feature
+    return [Clip(v.footage, v.person, v.name, [features[id(v), n] for n in numbers]) for v, numbers in chosen]
+
+
+def real_clips(encoder: CropEncoder, media: Path) -> list[Clip]:
+    clips = []
+    readers = {"lab4cam": views_by_camera, "pets_s2l1_view1": views_by_visit, "one_by_one": views_by_visit}
+    for name, reader in readers.items():
+        for video, views in reader(media / name):
+            clips += encode_clips(encoder, views, video_frames(video))
+    return clips
+
+
+def generated_clips(encoder: CropEncoder, seeds: Sequence[int]) -> list[Clip]:
+    """Generated scenes: seed 0 is the demo, others have other people, rooms and cameras. Boxes are shaken by 8 %."""
+    clips = []
+    for seed in seeds:
+        scenario = random_scenario(people=8, cameras=3, duration_s=50.0, seed=seed) if seed else demo_scenario()
+        rng = np.random.default_rng(seed)
+        for camera in scenario.cameras:
+            scene = SceneCamera(scenario, camera.id)
+            step = round(CROP_STEP_S * scenario.fps)
+            numbers = range(1, len(scene) + 1, max(1, step // 2))
+            rendered = {number: scene.render(number - 1) for number in numbers}
+            views = _generated_views(f"scene{seed}", camera.id, rendered, rng)
+            frames = ((number, frame) for number, (frame, _) in rendered.items())
+            clips += encode_clips(encoder, views, frames)
+    return clips
+
+
+def _generated_views(
+    footage: str, camera_id: str, rendered: dict[int, tuple[Frame, GroundTruth]], rng: np.random.Generator
+) -> list[View]:
+    people: dict[int, dict[int, FloatArray]] = defaultdict(dict)
+    for number, (_, truth) in rendered.items():
+        for person, box, visible in zip(truth.person_ids, truth.xyxy, truth.visibility, strict=True):
+            if visible > 0.8:
+                size = np.tile(box[2:] - box[:2], 2)
+                people[int(person)][number] = (box + size * rng.uniform(-SHAKE, SHAKE, 4)).astype(np.float32)
+    return [View(footage, person, camera_id, boxes) for person, boxes in people.items()]
+
+
+# --- fusions ---------------------------------------------------------------------------------------------------------
+
+Vectors = Callable[[Clip], FloatArray]
+
+
+def fusions(encoder: EncoderDescription) -> dict[str, Vectors]:
+    heads: dict[str, ClipHead] = {"mean of maps": MeanHead(encoder)}
+    heads |= {fusion: StaHead(encoder, fusion) for fusion in FUSIONS}
+    one = MeanHead(encoder)
+
+    def mean_of_embeddings(clip: Clip) -> FloatArray:
+        vectors = np.stack([one.fuse([crop]).embedding for crop in clip.crops])
+        return normalise_rows(vectors.mean(axis=0))
+
+    ways: dict[str, Vectors] = {
+        "first crop": lambda clip: one.fuse(clip.crops[:1]).embedding,
+        "mean of embeddings": mean_of_embeddings,
+    }
+    return ways | {name: (lambda clip, head=head: head.fuse(clip.crops).embedding) for name, head in heads.items()}
+
+
+def retrieve(clips: Sequence[Clip], vectors: FloatArray) -> tuple[float, float, int]:
+    """mAP (rectangle), rank-1 and the number of queries; clips of the query's person and view are junk."""
+    people = np.array([clip.person for clip in clips])
+    names = sorted({clip.view for clip in clips})
+    views = np.array([names.index(clip.view) for clip in clips])
+    scores = cmc_and_average_precision(cosine_distance(vectors, vectors), (people, views), (people, views))
+    return scores.mean_average_precision, float(scores.cmc[0]), int(scores.valid.sum())
+
+
+def print_retrieval(clips: Sequence[Clip], encoder: EncoderDescription) -> None:
+    footages = list(dict.fromkeys(clip.footage for clip in clips))
+    print(f"\nCross-view clip retrieval, {encoder.model_id}, N = {CLIP_CROPS}, K = {encoder.stripes}: mAP / rank-1")
+    print(f"{'fusion':20}" + "".join(f"{name:>20}" for name in footages) + f"{'mean':>9}")
+    for name, way in fusions(encoder).items():
+        row = []
+        for footage in footages:
+            some = [clip for clip in clips if clip.footage == footage]
+            row.append(retrieve(some, np.stack([way(clip) for clip in some])))
+        cells = "".join(f"{m:>13.3f} / {r:.2f}" for m, r, _ in row)
+        print(f"{name:20}{cells}{np.mean([m for m, _, _ in row]):>9.3f}")
+    print(f"{'queries':20}" + "".join(f"{n:>20}" for _, _, n in row))
+
+
+# --- threshold -------------------------------------------------------------------------------------------------------
+
+Distances = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
+
+
+def identity_distances(clips: Sequence[Clip], vectors: FloatArray) -> Distances:
+    """Distances of every clip to identities as the matcher sees them: to the nearest feature of another view.
+
+    Returns:
+        Of the same person, and of another one.
+    """
+    groups: dict[tuple[int, str], list[int]] = defaultdict(list)
+    for i, clip in enumerate(clips):
+        groups[clip.person, clip.view].append(i)
+    distance = cosine_distance(vectors, vectors)
+    same, different = [], []
+    for (person, view), members in groups.items():
+        nearest = distance[:, members[:GALLERY_FEATURES]].min(axis=1)
+        for i, clip in enumerate(clips):
+            if clip.person != person:
+                different.append(nearest[i])
+            elif clip.view != view:
+                same.append(nearest[i])
+    return np.array(same), np.array(different)
+
+
+def choose_threshold(of_footages: Sequence[Distances]) -> float:
+    """The distance with the least cost of missed and false links, each footage counting the same."""
+    candidates = np.arange(0.0, 1.5, 0.005)
+    cost = sum(
+        (same[:, None] > candidates).mean(axis=0) + FALSE_LINK_COST * (different[:, None] <= candidates).mean(axis=0)
+        for same, different in of_footages
+    )
+    best = np.flatnonzero(cost <= np.min(cost) + 1e-9)
+    return float(candidates[best].mean())
+
+
+def print_thresholds(clips: Sequence[Clip], encoder: EncoderDescription, name: str, histograms: bool) -> None:
+    way = fusions(encoder)[name]
+    distances: dict[str, Distances] = {}
+    for footage in dict.fromkeys(clip.footage for clip in clips):
+        some = [clip for clip in clips if clip.footage == footage]
+        distances[footage] = identity_distances(some, np.stack([way(clip) for clip in some]))
+    print(f"\nThreshold for {encoder.model_id}, {name} (clip to nearest of {GALLERY_FEATURES} features of a view)")
+    if histograms:
+        print_histograms(distances)
+    print(f"{'left out':20}{'threshold':>10}{'missed':>9}{'false':>9}{'  same p50 p90':>16}{'  different p1 p10':>20}")
+    for left_out, (same, different) in distances.items():
+        chosen = choose_threshold([d for footage, d in distances.items() if footage != left_out])
+        quantiles = [*np.quantile(same, (0.5, 0.9)), *np.quantile(different, (0.01, 0.1))]
+        missed, false = (same > chosen).mean(), (different <= chosen).mean()
+        cells = "{:>9.3f} {:.3f}{:>15.3f} {:.3f}".format(*quantiles)
+        print(f"{left_out:20}{chosen:>10.3f}{missed:>9.3f}{false:>9.3f}{cells}")
+    print(f"{'none':20}{choose_threshold(list(distances.values())):>10.3f}")
+
+
+def print_histograms(distances: dict[str, Distances]) -> None:
+    edges = np.arange(0, 1.0 + BIN, BIN)
+    for footage, of_footage in distances.items():
+        print(footage)
+        for label, values in zip(("same", "different"), of_footage, strict=True):
+            shares = np.histogram(values, edges)[0] / max(1, len(values))
+            print(f"  {label:10}" + " ".join(f"{100 * share:3.0f}" for share in shares) + f"  % of {len(values)}")
+    print("  from      " + " ".join(f"{100 * edge:3.0f}" for edge in edges[:-1]) + "  hundredths")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--handcrafted", action="store_true", help="the hand-crafted map, on the generated scene too")
+    parser.add_argument("--stripes", type=int, default=4)
+    arguments = parser.parse_args()
+    media = os.environ.get("MEDIA_DIR")
+    if not media:
+        sys.exit("set MEDIA_DIR to the folder of the clips")
+    config = ReidConfig(backbone="handcrafted" if arguments.handcrafted else "osnet_x0_25", stripes=arguments.stripes)
+    weights = None if arguments.handcrafted else find_weights("osnet_x0_25_msmt17", os.environ, download=False)
+    encoder = load_encoder(config, weights)
+    clips = real_clips(encoder, Path(media))
+    print_retrieval(clips, encoder.describe())
+    if arguments.handcrafted:
+        clips = generated_clips(encoder, seeds=(0, 1, 2))
+        print_retrieval(clips, encoder.describe())
+    for name in ("global", "mean of maps", "stripes", "paper", "discriminative", "first crop"):
+        print_thresholds(clips, encoder.describe(), name, histograms=name == "global")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,236 @@
+"""One camera from frame to messages: detect → track → sample → encode → fuse. The same code live and in replay."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.background.background_model import BackgroundModel
+from pipeline.background.kept_frames import FrameKeeper
+from pipeline.config import CameraConfig, Config
+from pipeline.ports import ClipHead, CropEncoder, Detector
+from pipeline.runtime.latency import LatencyRecorder
+from pipeline.tracking.quality import frame_qualities
+from pipeline.tracking.sampling import ClipSampler, CropRequest, DueClip
+from pipeline.tracking.tracker import PersonTracker
+from pipeline.types import (
+    CameraState,
+    CameraStatus,
+    ClipFeature,
+    ClipMessage,
+    CropFeature,
+    Frame,
+    FramePointer,
+    Tick,
+    TrackedFrame,
+    TrackKey,
+    Tracklet,
+    Tracks,
+)
+
+_PLATE_EVERY_S = 1.0  # the clean plate follows light, which changes over seconds
+_SAVE_PLATE_EVERY_S = 10.0
+_SLACK_S = 1e-4  # frame times are rounded
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class FrameResult:
+    """What one frame led to: messages for the `clips` stream in order, and the boxes for overlays."""
+
+    messages: list[ClipMessage]
+    tracked: TrackedFrame
+
+
+class PictureKeeping:
+    """The pictures a camera leaves on its host: one frame per track, and the clean plate."""
+
+    def __init__(self, out_dir: Path, camera_id: str, host: str) -> None:
+        self._out_dir = out_dir
+        self._camera_id = camera_id
+        self._frames = FrameKeeper(out_dir, camera_id, host)
+        self._plate = BackgroundModel.load(out_dir, camera_id) or BackgroundModel()
+        self._plate_at_s = -np.inf
+        self._saved_at_s = -np.inf
+
+    def observe(self, frame: Frame, tracks: Tracks) -> None:
+        qualities = frame_qualities(frame, tracks)
+        scores = {int(i): replace(q, sharpness=100.0).score for i, q in zip(tracks.ids, qualities, strict=True)}
+        self._frames.observe(frame, tracks, scores)
+        now_s = frame.captured_at_s
+        if now_s >= self._plate_at_s + _PLATE_EVERY_S or now_s < self._plate_at_s:
+            self._plate_at_s = now_s
+            self._plate.update(frame, tracks.xyxy)
+            self._frames.sweep(now_s)
+        if now_s >= self._saved_at_s + _SAVE_PLATE_EVERY_S or now_s < self._saved_at_s:
+            self._saved_at_s = now_s
+            self._plate.save(self._out_dir, self._camera_id)
+
+    def pointer(self, track_id: int) -> FramePointer | None:
+        return self._frames.pointer(track_id)
+
+    def finish(self, track_id: int) -> None:
+        self._frames.finish(track_id)
+
+
+@dataclass(slots=True)
+class _Stream:
+    """Everything that belongs to one epoch."""
+
+    epoch: str
+    tracker: PersonTracker
+    sampler: ClipSampler
+    sequence: int = 0
+    last_s: float = -np.inf
+    ticked_s: float = -np.inf
+    detected_s: float = -np.inf
+    confirmed: set[int] = field(default_factory=set)
+
+
+class CameraPipeline:
+    """Turns the frames of one camera into numbered messages.
+
+    Args:
+        keeping: None keeps no pictures (then no reference frames can be taken).
+        latency: durations of the stages are recorded here.
+    """
+
+    def __init__(
+        self,
+        camera: CameraConfig,
+        config: Config,
+        *,
+        detector: Detector,
+        encoder: CropEncoder,
+        head: ClipHead,
+        keeping: PictureKeeping | None = None,
+        latency: LatencyRecorder | None = None,
+    ) -> None:
+        self._camera = camera
+        self._config = config
+        self._detector = detector
+        self._encoder = encoder
+        self._head = head
+        self._keeping = keeping
+        self._latency = latency or LatencyRecorder()
+        self._stream: _Stream | None = None
+
+    def process(self, frame: Frame) -> FrameResult:
+        """One frame, in order of time; a frame of a new epoch first ends everything of the old one.
+
+        Raises:
+            InferenceUnavailable: nothing of this frame counts; the next one may be processed.
+        """
+        messages: list[ClipMessage] = []
+        stream = self._stream
+        if stream is None or stream.epoch != frame.epoch:
+            messages += self._end_tracks(stream) if stream else []
+            stream = self._stream = self._begin(frame.epoch)
+        tracks, ended = self._track(stream, frame)
+        stream.last_s = max(stream.last_s, frame.captured_at_s)
+        if self._keeping and tracks is not None:
+            self._keeping.observe(frame, tracks)
+        if tracks is not None:
+            requests = stream.sampler.offer(frame, tracks, stream.tracker.births())
+            self._encode(stream, requests)
+            messages += self._ended(stream, ended)
+            for due in stream.sampler.due_clips(frame.captured_at_s):
+                messages.append(self._clip(stream, due, frame.captured_at_s))
+        messages += self._tick(stream, frame.captured_at_s, bool(messages))
+        shown = tracks if tracks is not None else stream.tracker.predicted(frame.captured_at_s)
+        height_px, width_px = frame.image.shape[:2]
+        tracked = TrackedFrame(
+            frame.camera_id, frame.epoch, frame.index, frame.captured_at_s, width_px, height_px, shown
+        )
+        return FrameResult(messages, tracked)
+
+    def idle(self, now_s: float) -> list[ClipMessage]:
+        """A tick for a camera without a new frame, so that the site's clock goes on; `now_s` is stream time."""
+        if self._stream is None or now_s <= self._stream.last_s:
+            return []
+        return self._tick(self._stream, now_s, False)
+
+    def finish(self, status: CameraStatus | None, at_s: float | None = None) -> list[ClipMessage]:
+        """End all tracks, and say how the stream ended (None: it only pauses, a new epoch will follow)."""
+        stream, self._stream = self._stream, None
+        if stream is None:
+            if status is None:
+                return []
+            stream = self._begin("none")
+        messages = self._end_tracks(stream)
+        if status is not None:
+            last_s = stream.last_s if np.isfinite(stream.last_s) else 0.0
+            when = last_s if at_s is None else at_s
+            messages.append(CameraState(self._camera.id, stream.epoch, self._number(stream), when, status))
+        return messages
+
+    def _begin(self, epoch: str) -> _Stream:
+        exits = self._camera.exits
+        tracker = PersonTracker(self._camera.id, epoch, self._config.tracker, exits=exits)
+        return _Stream(epoch, tracker, ClipSampler(self._config.reid))
+
+    def _track(self, stream: _Stream, frame: Frame) -> tuple[Tracks | None, list[Tracklet]]:
+        """The frame's tracks and ended tracklets; None between two detections (`detect_every_s`)."""
+        if frame.captured_at_s < stream.detected_s + self._camera.detect_every_s - _SLACK_S:
+            return None, []
+        with self._latency.measure("detect"):
+            detections = self._detector.detect([frame])[0]
+        stream.detected_s = frame.captured_at_s
+        with self._latency.measure("track"):
+            return stream.tracker.update(frame, detections)
+
+    def _encode(self, stream: _Stream, requests: Sequence[CropRequest]) -> None:
+        if not requests:
+            return
+        with self._latency.measure("encode"):
+            features = self._encoder.encode([r.crop_frame for r in requests], [r.xyxy[None] for r in requests])
+        for request, (feature,) in zip(requests, features, strict=True):
+            described: CropFeature = replace(feature, quality=request.quality, captured_at_s=request.captured_at_s)
+            stream.sampler.accept(request.track_id, described)
+
+    def _end_tracks(self, stream: _Stream) -> list[ClipMessage]:
+        return self._ended(stream, stream.tracker.finish())
+
+    def _ended(self, stream: _Stream, tracklets: Iterable[Tracklet]) -> list[ClipMessage]:
+        messages: list[ClipMessage] = []
+        for tracklet in tracklets:
+            track_id = tracklet.key.track_id
+            self._encode(stream, stream.sampler.flush(track_id))
+            last = stream.sampler.last_clip(track_id)
+            if last is not None:
+                messages.append(self._clip(stream, last, tracklet.ended_at_s))
+            stream.sampler.forget(track_id)
+            if self._keeping:
+                self._keeping.finish(track_id)
+            messages.append(replace(tracklet, sequence=self._number(stream)))
+        return messages
+
+    def _clip(self, stream: _Stream, due: DueClip, made_at_s: float) -> ClipFeature:
+        with self._latency.measure("fuse"):
+            fused = self._head.fuse(due.crops)
+        return ClipFeature(
+            key=TrackKey(self._camera.id, stream.epoch, due.track_id),
+            sequence=self._number(stream),
+            first_visible_s=due.first_visible_s,
+            start_s=due.crops[0].captured_at_s,
+            end_s=due.crops[-1].captured_at_s,
+            made_at_s=made_at_s,
+            embedding=fused.embedding,
+            parts=fused.parts,
+            visibility=fused.visibility,
+            attention=fused.attention,
+            quality=max(crop.quality.score for crop in due.crops),
+            model_id=self._head.clip_model_id,
+            frame=self._keeping.pointer(due.track_id) if self._keeping else None,
+        )
+
+    def _tick(self, stream: _Stream, now_s: float, news: bool) -> list[ClipMessage]:
+        """A tick after every message, and otherwise often enough that nobody waits for an empty picture."""
+        if not news and now_s < stream.ticked_s + self._config.runtime.tick_every_s - _SLACK_S:
+            return []
+        stream.ticked_s = now_s
+        return [Tick(self._camera.id, stream.epoch, self._number(stream), now_s)]
+
+    def _number(self, stream: _Stream) -> int:
+        stream.sequence += 1
+        return stream.sequence

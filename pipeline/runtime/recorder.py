@@ -1,0 +1,224 @@
+"""Writes what a run leaves behind: the identity log, MOT rows with online and final ids, crops and reference frames."""
+
+import logging
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.background.crops import CropStore
+from pipeline.background.files import append_line, write_bytes
+from pipeline.background.references import ReferenceKeeper
+from pipeline.boxes import xyxy_to_xywh
+from pipeline.bus.lines import event_to_json
+from pipeline.types import IdentityEvent, ReferenceFrame, TrackKey, Tracklet
+
+_log = logging.getLogger(__name__)
+
+UNIDENTIFIED = 1_000_000  # ids of tracks that were never identified begin here (DESIGN, "Files it writes")
+_ROW = np.dtype([("frame", "<i8"), ("at_s", "<f8"), ("xyxy", "<f4", 4), ("confidence", "<f4"), ("track", "<i4")])
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """From this message time on, the track is known as this identity."""
+
+    decided_at_s: float
+    identity_id: int
+
+
+class IdentityBook:
+    """Which track is which identity, as it was known at any time, and as it is finally known."""
+
+    def __init__(self) -> None:
+        self._history: dict[TrackKey, list[Assignment]] = defaultdict(list)
+        self._merged: dict[int, int] = {}
+        self._forgotten: set[int] = set()
+
+    def take(self, event: IdentityEvent) -> None:
+        if event.kind == "merged" and event.other_identity_id is not None:
+            self._merged[event.identity_id] = event.other_identity_id
+        elif event.kind == "forgotten":
+            self._forgotten.add(event.identity_id)
+        elif event.key is not None and event.identity_id > 0 and event.kind != "left":
+            self._history[event.key].append(Assignment(event.decided_at_s, event.identity_id))
+
+    def final(self, key: TrackKey) -> int:
+        """The identity as finally known, merges applied; 0 for none."""
+        history = self._history.get(key)
+        return self._living(history[-1].identity_id) if history else 0
+
+    def is_forgotten(self, key: TrackKey) -> bool:
+        return any(a.identity_id in self._forgotten for a in self._history.get(key, ()))
+
+    def online(self, key: TrackKey, times_s: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+        """(T,) the identity that was known before each time; 0 = not known yet."""
+        ids = np.zeros(len(times_s), np.int64)
+        for assignment in self._history.get(key, ()):
+            ids[times_s > assignment.decided_at_s] = assignment.identity_id
+        return ids
+
+    def _living(self, identity_id: int) -> int:
+        seen = set()
+        while identity_id in self._merged and identity_id not in seen:
+            seen.add(identity_id)
+            identity_id = self._merged[identity_id]
+        return identity_id
+
+
+class TrackWriter:
+    """Boxes of all cameras, kept on disk until the end, when the ids are finally known.
+
+    Call `close` in every case: what was recorded becomes complete files.
+    """
+
+    def __init__(self, out_dir: Path, cameras: Iterable[str]) -> None:
+        self._out_dir = out_dir
+        self._tracks: dict[str, list[tuple[TrackKey, int]]] = {camera: [] for camera in cameras}
+        self._offset: dict[tuple[str, str], int] = {}
+        self._last_frame: dict[str, int] = {}
+        (out_dir / "tracks").mkdir(parents=True, exist_ok=True)
+        (out_dir / "tracks_online").mkdir(exist_ok=True)
+
+    def add(self, tracklet: Tracklet) -> None:
+        camera_id = tracklet.camera_id
+        offset = self._frame_offset(tracklet)
+        rows = _every_frame(tracklet)
+        rows["frame"] += offset
+        self._last_frame[camera_id] = max(self._last_frame.get(camera_id, -1), int(rows["frame"][-1]))
+        known = self._tracks.setdefault(camera_id, [])
+        rows["track"] = len(known)
+        known.append((tracklet.key, len(rows)))
+        with self._part(camera_id).open("ab") as file:
+            file.write(rows.tobytes())
+
+    def close(self, book: IdentityBook) -> None:
+        """Write `tracks/` and `tracks_online/`."""
+        for camera_id, known in self._tracks.items():
+            part = self._part(camera_id)
+            rows = np.fromfile(part, dtype=_ROW) if part.exists() else np.zeros(0, _ROW)
+            final, online = _ids(rows, [key for key, _ in known], book)
+            self._write(self._out_dir / "tracks" / f"{camera_id}.txt", rows, final)
+            self._write(self._out_dir / "tracks_online" / f"{camera_id}.txt", rows, online)
+            part.unlink(missing_ok=True)
+
+    def _part(self, camera_id: str) -> Path:
+        return self._out_dir / "tracks" / f".{camera_id}.part"
+
+    def _frame_offset(self, tracklet: Tracklet) -> int:
+        """Frame numbers go on where an epoch (live) begins to count from 0 again."""
+        stream = (tracklet.camera_id, tracklet.epoch)
+        if stream not in self._offset:
+            last = self._last_frame.get(tracklet.camera_id, -1)
+            starts_again = int(tracklet.frame_index[0]) <= last
+            self._offset[stream] = last + 1 if starts_again else 0
+        return self._offset[stream]
+
+    @staticmethod
+    def _write(path: Path, rows: npt.NDArray[np.void], ids: npt.NDArray[np.int64]) -> None:
+        keep = _once_a_frame(rows, ids)
+        rows, ids = rows[keep], ids[keep]
+        order = np.lexsort((ids, rows["frame"]))
+        xywh = xyxy_to_xywh(rows["xyxy"].reshape(-1, 4))
+        lines = [
+            f"{rows['frame'][i] + 1},{ids[i]},{xywh[i, 0]:.2f},{xywh[i, 1]:.2f},{xywh[i, 2]:.2f},{xywh[i, 3]:.2f},"
+            f"{rows['confidence'][i]:.3f},-1,-1,-1\n"
+            for i in order
+        ]
+        write_bytes(path, "".join(lines).encode())
+
+
+def _every_frame(tracklet: Tracklet) -> npt.NDArray[np.void]:
+    """One row for every frame of the track: what lies between two detections is interpolated, with confidence 0."""
+    first, last = int(tracklet.frame_index[0]), int(tracklet.frame_index[-1])
+    frames = np.arange(first, last + 1)
+    rows = np.zeros(len(frames), _ROW)
+    rows["frame"] = frames
+    rows["at_s"] = np.interp(frames, tracklet.frame_index, tracklet.captured_at_s)
+    for side in range(4):
+        rows["xyxy"][:, side] = np.interp(frames, tracklet.frame_index, tracklet.xyxy[:, side])
+    rows["confidence"][tracklet.frame_index - first] = tracklet.confidence
+    return rows
+
+
+def _ids(
+    rows: npt.NDArray[np.void], keys: list[TrackKey], book: IdentityBook
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """(R,) final and online ids; -1 marks rows of forgotten people, which are not written."""
+    final = np.zeros(len(rows), np.int64)
+    online = np.zeros(len(rows), np.int64)
+    stranger = UNIDENTIFIED
+    for number, key in enumerate(keys):
+        of_track = rows["track"] == number
+        identity_id = book.final(key)
+        if book.is_forgotten(key):
+            final[of_track] = online[of_track] = -1
+            continue
+        if identity_id == 0:
+            identity_id, stranger = stranger, stranger + 1
+        final[of_track] = identity_id
+        online[of_track] = book.online(key, rows["at_s"][of_track])
+    return final, online
+
+
+def _once_a_frame(rows: npt.NDArray[np.void], ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Indices of the rows to write: of two boxes of one id in one frame the surer one; 0 may occur more than once."""
+    order = np.lexsort((-rows["confidence"], ids, rows["frame"]))
+    pairs = np.stack([rows["frame"][order], ids[order]], axis=1)
+    first = np.ones(len(order), bool)
+    if len(order) > 1:
+        first[1:] = (pairs[1:] != pairs[:-1]).any(axis=1)
+    return order[(first | (ids[order] == 0)) & (ids[order] >= 0)]
+
+
+class RunRecorder:
+    """One output folder: takes events and tracklets in the order in which they were published."""
+
+    def __init__(
+        self, out_dir: Path, cameras: Iterable[str], *, crops: CropStore | None, references: ReferenceKeeper | None
+    ) -> None:
+        self._log_file = out_dir / "identities.jsonl"
+        out_dir.mkdir(parents=True, exist_ok=True)
+        self._log_file.touch()
+        self._tracks = TrackWriter(out_dir, cameras)
+        self._crops = crops
+        self._references = references
+        self.book = IdentityBook()
+        self.event_kinds: dict[str, int] = defaultdict(int)
+
+    def event(self, event: IdentityEvent) -> list[ReferenceFrame]:
+        """Log the event; the reference frames it led to."""
+        append_line(self._log_file, event_to_json(event))
+        self.book.take(event)
+        self.event_kinds[event.kind] += 1
+        self._keep_crop(event)
+        reference = self._references.handle(event) if self._references else None
+        return [reference] if reference else []
+
+    def tracklet(self, tracklet: Tracklet) -> None:
+        self._tracks.add(tracklet)
+        if self._references:
+            self._references.track_ended(tracklet.key)
+
+    def advance(self, now_s: float) -> list[ReferenceFrame]:
+        """Take reference frames that are still owed; call about once a second of message time."""
+        return self._references.retry(now_s) if self._references else []
+
+    def close(self) -> list[ReferenceFrame]:
+        """Write everything that waits for the end of the run."""
+        late = self.advance(float("inf"))
+        self._tracks.close(self.book)
+        return late
+
+    def _keep_crop(self, event: IdentityEvent) -> None:
+        if self._crops is None:
+            return
+        if event.kind == "merged" and event.other_identity_id is not None:
+            self._crops.merge(event.identity_id, event.other_identity_id)
+        elif event.kind == "forgotten":
+            self._crops.forget(event.identity_id)
+        elif event.identity_id > 0 and event.key is not None and event.frame is not None:
+            self._crops.add_from_kept(event.identity_id, event.key, event.frame)
