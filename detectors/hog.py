@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.boxes import box_iou, clip_boxes
+from pipeline.boxes import box_area, box_intersection, box_iou, clip_boxes
 from pipeline.types import Detections, FloatArray, Frame, ImageArray
 
 _WORK_WIDTH_PX = 640  # wider pictures are scaled down to this
@@ -23,18 +23,19 @@ _HIT_THRESHOLD = -0.5  # SVM score: weaker windows are not looked at
 _PERSON_SHARE = (0.47, 0.77)  # of the window's sides: the box around the person in it
 _PERSON_UP = 0.022  # of the window's height: the person's middle lies so much above the window's
 _SAME_PERSON_IOU = 0.4  # windows that overlap more than this speak for one person
+_PART_SHARE = 0.75  # a box of which so much lies in a larger one is a part of that person, most often the upper body
 _PEAK = 1.0  # exponent: a window weighs exp(score) in the mean box, so the best ones lead without jumping
 
 # A person gives many windows, a door few: the evidence is the sum of (score − hit threshold) over a person's windows.
 # On the generated scenes 1.0 keeps 97 % of the people and half a false box a frame, 5.0 one false box in 50 frames.
 _LEAST_EVIDENCE = 0.5  # becomes confidence 0.1, the tracker's low threshold: may only continue a track
-_SURE_EVIDENCE = 5.0  # becomes confidence 0.6, the tracker's birth threshold
+_SURE_EVIDENCE = 5.0  # becomes the birth threshold
 _MOST_CONFIDENCE = 0.95
 
 _STILL_IOU = 0.6  # two weak boxes of one camera that overlap so are the same piece of background
 _STILL_AFTER_S = 1.5  # a weak box that has stayed so long is background; walkers move on in less
 _STILL_FORGOTTEN_S = 4.0  # background that gave no box for so long is forgotten
-_BIRTH_CONFIDENCE = 0.6  # boxes from here on are never taken for background
+_BIRTH_CONFIDENCE = 0.5  # the tracker's birth threshold; boxes from here on are never taken for background
 
 
 class HogDetector:
@@ -60,6 +61,8 @@ class HogDetector:
         shrink = max(1.0, width / _WORK_WIDTH_PX)
         windows, scores = self._windows(frame.image, shrink)
         boxes, evidence = merge_windows(_person_boxes(windows), scores)
+        whole = ~parts_of_others(boxes, evidence)
+        boxes, evidence = boxes[whole], evidence[whole]
         confidence = evidence_to_confidence(evidence)
         boxes = clip_boxes(boxes, width, height)
         still = self._still.setdefault(frame.camera_id, _StillBoxes())
@@ -92,7 +95,7 @@ class HogDetector:
 
 
 def evidence_to_confidence(evidence: FloatArray) -> FloatArray:
-    """(N,) confidence: 0.1 at the least evidence, 0.6 at sure evidence, linear, at most 0.95."""
+    """(N,) confidence: 0.1 at the least evidence, the birth threshold at sure evidence, linear, at most 0.95."""
     slope = (_BIRTH_CONFIDENCE - 0.1) / (_SURE_EVIDENCE - _LEAST_EVIDENCE)
     return np.clip(0.1 + slope * (evidence - _LEAST_EVIDENCE), 0.0, _MOST_CONFIDENCE).astype(np.float32)
 
@@ -131,6 +134,18 @@ def merge_windows(boxes: FloatArray, scores: FloatArray) -> tuple[FloatArray, Fl
         np.array(merged, np.float32).reshape(-1, 4)[order],
         np.array(evidence, np.float32)[order],
     )
+
+
+def parts_of_others(boxes: FloatArray, evidence: FloatArray) -> npt.NDArray[np.bool_]:
+    """(N,) which boxes are only a part of a person who has a box: mostly inside a larger one that is not much weaker.
+
+    A trained detector is taught to answer once for a person; an SVM over windows of many scales is not.
+    """
+    area = box_area(boxes)
+    share = box_intersection(boxes, boxes) / np.maximum(area[:, None], 1.0)
+    inside = (share >= _PART_SHARE) & (area[None, :] > area[:, None]) & (evidence[None, :] >= 0.8 * evidence[:, None])
+    np.fill_diagonal(inside, False)
+    return inside.any(axis=1)
 
 
 class _StillBoxes:

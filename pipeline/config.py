@@ -43,12 +43,12 @@ class DetectorConfig:
 
 @dataclass(frozen=True, slots=True)
 class TrackerConfig:
-    high_confidence: float = 0.5
+    high_confidence: float = 0.45
     low_confidence: float = 0.1
-    birth_confidence: float = 0.6
+    birth_confidence: float = 0.5
     match_iou: float = 0.2
-    confirm_s: float = 0.2
-    lost_s: float = 1.0
+    confirm_s: float = 0.1
+    lost_s: float = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +188,10 @@ _YAML_NAMES = {(TopologyConfig, "from"): "from_camera", (TopologyConfig, "to"): 
 _RANGES: dict[tuple[type, str], tuple[float, float]] = {
     (DetectorConfig, "confidence"): (0.0, 1.0),
     (DetectorConfig, "image_size_px"): (32, 4096),
+    (TrackerConfig, "high_confidence"): (0.0, 1.0),
+    (TrackerConfig, "low_confidence"): (0.0, 1.0),
+    (TrackerConfig, "birth_confidence"): (0.0, 1.0),
+    (TrackerConfig, "match_iou"): (0.0, 1.0),
     (ReidConfig, "clip_frames"): (1, 64),
     (ReidConfig, "stripes"): (1, 16),
     (ReidConfig, "every_s"): (0.05, 3600),

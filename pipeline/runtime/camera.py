@@ -9,6 +9,7 @@ import numpy as np
 from pipeline.background.background_model import BackgroundModel
 from pipeline.background.kept_frames import FrameKeeper
 from pipeline.config import CameraConfig, Config
+from pipeline.errors import DecodeError
 from pipeline.ports import ClipHead, CropEncoder, Detector
 from pipeline.runtime.latency import LatencyRecorder
 from pipeline.tracking.quality import frame_qualities
@@ -49,7 +50,7 @@ class PictureKeeping:
         self._out_dir = out_dir
         self._camera_id = camera_id
         self._frames = FrameKeeper(out_dir, camera_id, host)
-        self._plate = BackgroundModel.load(out_dir, camera_id) or BackgroundModel()
+        self._plate = _earlier_plate(out_dir, camera_id) or BackgroundModel()
         self._plate_at_s = -np.inf
         self._saved_at_s = -np.inf
 
@@ -71,6 +72,14 @@ class PictureKeeping:
 
     def finish(self, track_id: int) -> None:
         self._frames.finish(track_id)
+
+
+def _earlier_plate(out_dir: Path, camera_id: str) -> BackgroundModel | None:
+    """What a worker that was restarted left; None at the first start or when it cannot be read."""
+    try:
+        return BackgroundModel.load(out_dir, camera_id)
+    except (FileNotFoundError, DecodeError):
+        return None
 
 
 @dataclass(slots=True)

@@ -51,6 +51,11 @@ class IdentityBook:
         history = self._history.get(key)
         return self._living(history[-1].identity_id) if history else 0
 
+    def identities(self) -> set[int]:
+        """Everybody who was seen, merges and erasures applied."""
+        seen = {self._living(history[-1].identity_id) for history in self._history.values()}
+        return seen - self._forgotten
+
     def is_forgotten(self, key: TrackKey) -> bool:
         return any(a.identity_id in self._forgotten for a in self._history.get(key, ()))
 

@@ -1,0 +1,1 @@
+"""One file per command of `run_pipeline.py` that is more than starting processes."""
