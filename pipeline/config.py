@@ -4,6 +4,7 @@
 through `load_config`, which names the line of every mistake and reports all of them at once.
 """
 
+import math
 import os
 import re
 from collections.abc import Mapping
@@ -181,6 +182,9 @@ class Config:
         return replace(self, cameras=cameras)
 
 
+# What YAML makes of plain values; every other tag asks for an object
+_PLAIN_TAGS = frozenset({"null", "bool", "int", "float", "str", "timestamp", "seq", "map"})
+
 # YAML's words for fields that Python cannot name so
 _YAML_NAMES = {(TopologyConfig, "from"): "from_camera", (TopologyConfig, "to"): "to_camera"}
 
@@ -252,7 +256,7 @@ def parse_config(
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
         raise ConfigError(f"{file}{line}: not YAML: {getattr(error, 'problem', None) or error}") from None
-    if root is None:
+    if root is None or root.tag == "tag:yaml.org,2002:null":
         return Config()
     value = _read(Config, root, place, environment, "")
     if not mistakes:
@@ -264,6 +268,9 @@ def parse_config(
 
 def _read(kind: Any, node: yaml.Node, place: _Place, environment: Mapping[str, str], name: str) -> Any:
     """The value of one node as `kind`; a mistake is noted and gives None."""
+    if node.tag.removeprefix("tag:yaml.org,2002:") not in _PLAIN_TAGS:
+        place.mistake(node, f"{name or 'the config'}: only plain settings are read, no YAML tag !!{_tag(node)}")
+        return None
     origin = get_origin(kind)
     if origin in (Union, UnionType):
         return _read_union(get_args(kind), node, place, environment, name)
@@ -284,10 +291,12 @@ def _read_section(kind: Any, node: yaml.Node, place: _Place, environment: Mappin
     known = {f.name: f for f in fields(kind)}
     values: dict[str, Any] = {}
     for key_node, value_node in node.value:
-        key = _YAML_NAMES.get((kind, key_node.value), str(key_node.value))
-        full = f"{name}.{key_node.value}" if name else str(key_node.value)
-        if key not in known or (kind is TopologyConfig and key_node.value.endswith("_camera")):
-            place.mistake(key_node, f"unknown key {full!r}{_did_you_mean(str(key_node.value), known)}")
+        given = key_node.value if isinstance(key_node, yaml.ScalarNode) else ""
+        key = _YAML_NAMES.get((kind, given), given)
+        full = f"{name}.{given}" if name else given
+        if key not in known or (kind is TopologyConfig and given.endswith("_camera")):
+            shown = _text(key_node) if "://" in given or not given else repr(full)
+            place.mistake(key_node, f"unknown key {shown}{_did_you_mean(given, known)}")
         elif key in values:
             place.mistake(key_node, f"{full!r} is given twice")
         else:
@@ -312,7 +321,9 @@ def _check_range(kind: type, key: str, value: Any, node: yaml.Node, place: _Plac
     low_high = _RANGES.get((kind, key))
     if isinstance(value, bool) or not isinstance(value, int | float):
         return
-    if low_high and not low_high[0] <= value <= low_high[1]:
+    if not math.isfinite(value):
+        place.mistake(node, f"{name}: expected a finite number, got {value:g}")
+    elif low_high and not low_high[0] <= value <= low_high[1]:
         place.mistake(node, f"{name}: expected {low_high[0]:g} to {low_high[1]:g}, got {value:g}")
     elif key.endswith("_s") and key != "clock_offset_s" and value < 0:
         place.mistake(node, f"{name}: seconds cannot be negative, got {value:g}")
@@ -378,7 +389,7 @@ def _read_scalar(kind: Any, node: yaml.Node, place: _Place, environment: Mapping
             return int(node.value.replace("_", ""), 0)
         if kind is float and tag in ("int", "float"):
             return float(node.value.replace("_", ""))
-    except ValueError:
+    except (ValueError, KeyError):  # an explicit tag over a text that is no such value
         pass
     place.mistake(node, f"{name}: expected {_type_name(kind)}, got {_text(node)}")
     return None
@@ -400,8 +411,15 @@ def _type_name(kind: Any) -> str:
     return {str: "text", int: "a whole number", float: "a number", bool: "true or false"}.get(kind, "a section")
 
 
+def _tag(node: yaml.Node) -> str:
+    return str(node.tag).rpartition(":")[2][:40]
+
+
 def _text(node: yaml.Node) -> str:
+    """A value as a mistake may show it: never a URL, which may hold a password."""
     if isinstance(node, yaml.ScalarNode):
+        if "://" in node.value:
+            return "a URL"
         return "nothing" if node.value == "" else repr(node.value[:60])
     return "a list" if isinstance(node, yaml.SequenceNode) else "a section"
 
@@ -416,7 +434,8 @@ def _check_whole(config: Config, file: str) -> list[str]:
     ids = [camera.id for camera in config.cameras]
     for name in [config.site, *ids]:
         if not _CAMERA_ID.fullmatch(name):
-            mistakes.append(f"{file}: {name!r}: site and camera ids are letters, digits, - and _ (at most 64)")
+            shown = "a URL" if is_url(name) else repr(name[:60])
+            mistakes.append(f"{file}: {shown}: site and camera ids are letters, digits, - and _ (at most 64)")
     for twice in sorted({i for i in ids if ids.count(i) > 1}):
         mistakes.append(f"{file}: camera id {twice!r} is used twice")
     for rule in config.topology:
