@@ -46,6 +46,8 @@ def _replay(options: argparse.Namespace) -> int:
 
     config = load_config(options.config)
     check(config, options.gt)
+    if options.gt is not None:
+        print("warning: --gt is read, but this version does not score yet: no metrics.json is written")
     prepare_output(options.out, options.overwrite)
     how = ReplayOptions(options.overlay, options.speed, not options.quiet)
     print_summary(replay(config, options.out, how, print), options.out, print)

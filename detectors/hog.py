@@ -145,7 +145,7 @@ def parts_of_others(boxes: FloatArray, evidence: FloatArray) -> npt.NDArray[np.b
     share = box_intersection(boxes, boxes) / np.maximum(area[:, None], 1.0)
     inside = (share >= _PART_SHARE) & (area[None, :] > area[:, None]) & (evidence[None, :] >= 0.8 * evidence[:, None])
     np.fill_diagonal(inside, False)
-    return inside.any(axis=1)
+    return np.asarray(inside.any(axis=1))
 
 
 class _StillBoxes:

@@ -6,9 +6,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from pipeline.background.files import write_bytes
 from pipeline.background.retention import clear_kept
@@ -133,7 +135,7 @@ class _Run:
             references=build_references(config, self._out_dir, HOST),
         )
         started_s, began_s = time.time(), time.monotonic()
-        with self._progress() as bar:
+        with self._progress() as bar, logging_redirect_tqdm():
             run = Replay(
                 [self._camera(camera) for camera in config.cameras],
                 self._matcher,
@@ -169,7 +171,7 @@ class _Run:
             overlay = Overlay(drawer, VideoWriter(path, self._infos[camera.id].fps or _UNKNOWN_FPS))
         return ReplayCamera(camera.id, build_recorded_source(camera, 0.0), pipeline, overlay)
 
-    def _progress(self) -> "tqdm[None]":
+    def _progress(self) -> Any:
         counts = [info.frame_count for info in self._infos.values()]
         total = None if None in counts else sum(n for n in counts if n)
         return tqdm(total=total, unit=" frames", desc="replay", disable=not self._options.progress, mininterval=1.0)
@@ -189,7 +191,7 @@ class _Run:
         write_bytes(self._out_dir / "run.json", (json.dumps(summary, indent=2) + "\n").encode())
 
 
-def _step(bar: "tqdm[None]") -> None:
+def _step(bar: Any) -> None:
     bar.update(1)
 
 
