@@ -55,9 +55,8 @@ def _replay(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from pipeline.entry import run_site
-
     from pipeline.commands.output import prepare_output
+    from pipeline.entry import run_site
 
     config = load_config(options.config)
     if options.out is not None:

@@ -10,6 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
+import cv2
+
 from pipeline.background.background_model import PlateFolder
 from pipeline.background.crops import CropStore
 from pipeline.background.references import ReferenceKeeper
@@ -159,6 +161,16 @@ def build_head(config: Config, encoder: EncoderDescription) -> ClipHead:
     from reid.load import load_head
 
     return load_head(config.reid, encoder)
+
+
+def limit_threads(config: Config) -> None:
+    """Fix the number of threads of OpenCV and, where a network runs in this process, of PyTorch."""
+    threads = config.runtime.inference_threads or 1
+    cv2.setNumThreads(threads)
+    if config.detector.kind == "yolo" or config.reid.backbone != "handcrafted":
+        from reid.load import limit_threads as limit_torch
+
+        limit_torch(threads)
 
 
 def matcher_threshold(config: Config, clip_model_id: str) -> float:

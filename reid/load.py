@@ -51,6 +51,13 @@ def load_head(config: ReidConfig, encoder: EncoderDescription) -> MeanHead | Sta
     return MeanHead(encoder) if config.head == "mean" else StaHead(encoder, config.fusion)
 
 
+def limit_threads(threads: int) -> None:
+    """How many threads PyTorch uses in this process; its idle ones spin and take the cores from everybody else."""
+    import torch
+
+    torch.set_num_threads(threads)
+
+
 def _wants_onnx(config: ReidConfig, weights: Path, runtime: Runtime) -> bool:
     """Whether ONNX Runtime serves the file.
 

@@ -172,8 +172,10 @@ LINE_AND_WORDS = [
     ("topology:\n- from_camera: a\n", 2, "unknown key 'topology[0].from_camera'"),
     ("topology:\n- {from: a, to: b, transit_s: [1, 2, 3]}\n", 2, "expected 2 values, got 3"),
     ("capture:\n  reconnect_s: [1, x]\n", 2, "capture.reconnect_s[1]: expected a number"),
-    ("matcher:\n  absence_s: .nan\n", 2, "got nan"),
-    ("tracker:\n  lost_s: .inf\n", 2, "got inf"),
+    ("matcher:\n  absence_s: .nan\n", 2, "expected a number, got '.nan'"),
+    ("matcher:\n  absence_s: !!float nan\n", 2, "expected a finite number, got nan"),
+    ("tracker:\n  lost_s: .inf\n", 2, "expected a number, got '.inf'"),
+    ("tracker:\n  lost_s: !!float inf\n", 2, "expected a finite number, got inf"),
 ]
 
 

@@ -24,6 +24,7 @@ from pipeline.build import (
     build_recorded_source,
     build_references,
     is_live,
+    limit_threads,
     matcher_threshold,
     settle,
 )
@@ -102,13 +103,8 @@ def _probe(camera: CameraConfig, config: Config) -> SourceInfo:
 
 def _fix_threads(config: Config) -> None:
     """A fixed number of threads, so that sums are added in the same order on every replay of one machine."""
-    threads = config.runtime.inference_threads or 1
-    cv2.setNumThreads(threads)
     cv2.setRNGSeed(config.runtime.seed)
-    if config.detector.kind == "yolo" or config.reid.backbone != "handcrafted":
-        import torch
-
-        torch.set_num_threads(threads)
+    limit_threads(config)
 
 
 class _Run:

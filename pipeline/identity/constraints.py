@@ -56,6 +56,18 @@ def exclusion(track: TrackState, identity: IdentityState, topology: Topology, no
     return None
 
 
+def may_turn_out_excluded(track: TrackState, identity: IdentityState, topology: Topology) -> bool:
+    """Whether a track of this identity is open where the two exclude each other, and has not been heard of since.
+
+    Clips come about once a second: until the next one nobody knows whether that track is still seen or already lost.
+    """
+    return any(
+        visit.open_tracks
+        and (camera_id == track.key.camera_id or not topology.may_overlap(camera_id, track.key.camera_id))
+        for camera_id, visit in identity.visits.items()
+    )
+
+
 def transit(track: TrackState, identity: IdentityState, topology: Topology) -> float:
     """Plausibility of the identity's way from where it was last seen to this track."""
     if not identity.visits:

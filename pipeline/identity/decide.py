@@ -7,8 +7,9 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from pipeline.config import MatcherConfig
-from pipeline.identity.constraints import Topology, exclusion, transit
+from pipeline.identity.constraints import Topology, exclusion, may_turn_out_excluded, transit
 from pipeline.identity.gallery import MatrixGallery
+from pipeline.identity.order import is_past
 from pipeline.identity.state import IdentityState, TrackState
 from pipeline.types import Evidence, FloatArray
 
@@ -70,7 +71,7 @@ class Decider:
         if not pending:
             return []
         compared = self._compare(pending, identities, now_s)
-        links = self._links(compared, now_s, final)
+        links = self._links(compared, identities, now_s, final)
         if links:
             return links
         for row, track in enumerate(pending):
@@ -115,14 +116,20 @@ class Decider:
             result[row, same] = (weights[:, None] * each).sum(axis=0) / weights.sum()
         return result
 
-    def _links(self, compared: Comparison, now_s: float, final: bool) -> list[Decision]:
+    def _links(
+        self, compared: Comparison, identities: Mapping[int, IdentityState], now_s: float, final: bool
+    ) -> list[Decision]:
         if not compared.identity_ids:
             return []
         rows, columns = linear_sum_assignment(np.minimum(compared.cost, _NO))
         links = []
         for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
             track = compared.tracks[row]
-            if self._accepts(compared, row, column, self._is_due(track, now_s, final)):
+            identity = identities[compared.identity_ids[column]]
+            due = self._is_due(track, now_s, final)
+            if not due and may_turn_out_excluded(track, identity, self._topology):
+                continue
+            if self._accepts(compared, row, column, due):
                 evidence = self._evidence(compared, row, column)
                 links.append(Decision(track, compared.identity_ids[column], evidence))
         return links
@@ -157,7 +164,7 @@ class Decider:
         return Decision(track, None, self._evidence(compared, row, None), unknown=True)
 
     def _is_due(self, track: TrackState, now_s: float, final: bool) -> bool:
-        return final or not track.open or now_s >= self.deadline_s(track)
+        return final or not track.open or is_past(self.deadline_s(track), now_s)
 
     def _evidence(self, compared: Comparison, row: int, column: int | None) -> Evidence:
         costs = compared.cost[row]

@@ -34,7 +34,10 @@ class MatrixGallery:
         self._kept: dict[int, list[Feature]] = {}
 
     def nearest(self, embeddings: FloatArray, identity_ids: Sequence[int]) -> FloatArray:
-        """(M, I) distance of M embeddings to each identity; inf for identities without features."""
+        """(M, I) distance of M embeddings to each identity; inf for identities without features.
+
+        Ask for identities of the embeddings' own model only: features of other models mean something else.
+        """
         result = np.full((len(embeddings), len(identity_ids)), np.inf, np.float32)
         known = [i for i, identity in enumerate(identity_ids) if self._slots.get(identity)]
         if not known or not len(embeddings):
@@ -42,7 +45,7 @@ class MatrixGallery:
         groups = [self._slots[identity_ids[i]] for i in known]
         starts = np.cumsum([0, *map(len, groups[:-1])])
         rows = np.concatenate([np.asarray(g) for g in groups])
-        distances = 1.0 - embeddings @ self._rows[rows].T
+        distances = 1.0 - embeddings @ self._rows[rows, : embeddings.shape[1]].T
         result[:, known] = _two_smallest(distances, starts, np.array([len(g) for g in groups]))
         return result
 
@@ -78,18 +81,18 @@ class MatrixGallery:
         self._free.append(self._slots[identity_id].pop(index))
 
     def _put(self, embedding: FloatArray) -> int:
-        if self._rows.shape[1] != len(embedding):
-            if self._slots and any(self._slots.values()):
-                raise ValueError(f"expected features of length {self._rows.shape[1]}, got {len(embedding)}")
-            self._rows, self._free = np.zeros((0, len(embedding)), np.float32), []
+        wider = len(embedding) - self._rows.shape[1]
+        if wider > 0:  # another model's features: they are never compared with the ones that are here
+            self._rows = np.pad(self._rows, ((0, 0), (0, wider)))
         if not self._free:
             old = len(self._rows)
-            grown = np.zeros((max(_FIRST_ROWS, 2 * old), len(embedding)), np.float32)
+            grown = np.zeros((max(_FIRST_ROWS, 2 * old), self._rows.shape[1]), np.float32)
             grown[:old] = self._rows
             self._rows = grown
             self._free = list(range(len(grown) - 1, old - 1, -1))
         slot = self._free.pop()
-        self._rows[slot] = embedding
+        self._rows[slot, : len(embedding)] = embedding
+        self._rows[slot, len(embedding) :] = 0
         return slot
 
 

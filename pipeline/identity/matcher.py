@@ -15,7 +15,7 @@ from pipeline.errors import DecodeError
 from pipeline.identity.constraints import Topology
 from pipeline.identity.decide import Decider, Decision
 from pipeline.identity.gallery import Feature, MatrixGallery
-from pipeline.identity.order import Arrival, Grid, Waiting, Watermark
+from pipeline.identity.order import Arrival, Grid, Waiting, Watermark, is_past
 from pipeline.identity.rules import PresenceRules, record_end, record_link
 from pipeline.identity.state import (
     MAX_EVIDENCE,
@@ -157,13 +157,13 @@ class Matcher:
                     yield due_s
 
     def _handle_cell(self, cell: int, final: bool) -> None:
+        self._expire(self._grid.start_s(cell))
         for arrival in self._waiting.pop_until(self._grid, cell):
             self._handle(arrival)
         self._cell = cell if self._cell is None else max(cell, self._cell)
         now_s = self._grid.end_s(self._cell)
         self._decide(now_s, final)
         self._say_left(now_s)
-        self._expire(now_s)
 
     def _finish(self) -> None:
         """Every camera ended or is offline: what waits is all there is, for now."""
@@ -316,7 +316,7 @@ class Matcher:
         for identity in self._identities.values():
             for visit in identity.visits.values():
                 due_s = self._rules.due_s(visit)
-                if due_s is not None and due_s <= now_s and not self._may_continue(visit, due_s):
+                if due_s is not None and is_past(due_s, now_s) and not self._may_continue(visit, due_s):
                     due.append((due_s, identity.identity_id, visit))
         for _, identity_id, visit in sorted(due, key=lambda d: (d[0], d[1], d[2].camera_id)):
             visit.left_at_s = now_s
@@ -353,15 +353,21 @@ class Matcher:
         self._next_sequence += 1
         self._events.append(event)
 
-    def _expire(self, now_s: float) -> None:
-        if now_s < self._expired_s + _EXPIRE_EVERY_S:
+    def _expire(self, until_s: float) -> None:
+        """Drop what was too old at the last full minute: at fixed moments, whatever cells happened to be handled."""
+        now_s = until_s // _EXPIRE_EVERY_S * _EXPIRE_EVERY_S
+        if now_s <= self._expired_s:
             return
         self._expired_s = now_s
-        for identity_id in self._gallery.forget_before(now_s - self._features_s):
-            if not any(v.open_tracks for v in self._identities[identity_id].visits.values()):
+        before = {i: len(self._gallery.features(i)) for i in self._identities}
+        self._gallery.forget_before(now_s - self._features_s)
+        for identity_id, count in before.items():
+            identity, left = self._identities[identity_id], len(self._gallery.features(identity_id))
+            if left < count:
+                self._touch_identity(identity_id)
+            is_open = any(visit.open_tracks for visit in identity.visits.values())
+            if not is_open and (left == 0 or identity.last_s < now_s - self._config.identity_ttl_s):
                 self._remove(identity_id)
-        for identity_id in [i for i, s in self._identities.items() if s.last_s < now_s - self._config.identity_ttl_s]:
-            self._remove(identity_id)
 
     def _remove(self, identity_id: int) -> None:
         self._identities.pop(identity_id, None)
@@ -418,16 +424,41 @@ class Matcher:
         meta = load("meta", state["meta"]) if "meta" in state else {}
         if not meta:
             raise DecodeError("the matcher's state has no field 'meta'; delete it to begin anew")
-        for name in sorted(state):
-            kind, _, rest = name.partition(":")
-            if kind == "track":
-                track = track_from_json(load(name, state[name]))
-                self._tracks[track.key] = track
-            elif kind == "identity":
-                self._restore_identity(load(name, state[name]))
-            elif kind == "producer":
-                camera_id, _, epoch = rest.partition(":")
-                self._restore_producer(CameraProgress(camera_id, epoch, **load(name, state[name])))
+        for name in [*sorted(state.keys() - {"meta"}), "meta"]:
+            try:
+                self._restore_piece(name, load(name, state[name]))
+            except (ValueError, TypeError, LookupError, AttributeError) as error:
+                problem = f"{type(error).__name__} {error}"
+                raise DecodeError(
+                    f"matcher state {name!r} cannot be read ({problem}); was it written by hand?"
+                ) from None
+        for track in self._tracks.values():
+            self._restore_link(track)
+
+    def _restore_link(self, track: TrackState) -> None:
+        """Bring a linked track's visit up to date: a clip that teaches nothing changes only the stored track."""
+        if track.identity_id is None:
+            return
+        identity = self._identities.get(track.identity_id)
+        visit = identity.visits.get(track.key.camera_id) if identity else None
+        if visit is None:
+            raise DecodeError(f"matcher state {track_field(track.key)!r} names an identity that was not there")
+        visit.last_s = max(visit.last_s, track.last_s)
+
+    def _restore_piece(self, name: str, value: dict[str, Any]) -> None:
+        kind, _, rest = name.partition(":")
+        if kind == "track":
+            track = track_from_json(value)
+            self._tracks[track.key] = track
+        elif kind == "identity":
+            self._restore_identity(value)
+        elif kind == "producer":
+            camera_id, _, epoch = rest.partition(":")
+            self._restore_producer(CameraProgress(camera_id, epoch, **value))
+        elif kind == "meta":
+            self._restore_meta(value)
+
+    def _restore_meta(self, meta: dict[str, Any]) -> None:
         for camera_id in meta["away"]:
             self._watermark.away(camera_id)
         self._next_id, self._next_sequence = meta["next_id"], meta["next_sequence"]

@@ -19,6 +19,11 @@ def microseconds(at_s: float) -> int:
     return round(at_s * _US)
 
 
+def is_past(deadline_s: float, now_s: float) -> bool:
+    """Whether a deadline lies before now; on the edge of two cells it belongs to the later one, as messages do."""
+    return microseconds(deadline_s) < microseconds(now_s)
+
+
 @dataclass(frozen=True, slots=True)
 class Grid:
     """Cells of message time: cell n covers [n·step, (n+1)·step)."""
@@ -27,6 +32,10 @@ class Grid:
 
     def cell_of(self, at_s: float) -> int:
         return microseconds(at_s) // microseconds(self.step_s)
+
+    def start_s(self, cell: int) -> float:
+        """The first moment of the cell."""
+        return cell * microseconds(self.step_s) / _US
 
     def end_s(self, cell: int) -> float:
         """The moment at which the cell is decided."""

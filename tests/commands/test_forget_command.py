@@ -55,7 +55,11 @@ def log_of(out):
 
 
 def files_of(out):
-    return {p.relative_to(out).as_posix(): p.read_bytes() for p in sorted(out.rglob("*")) if p.suffix != ".lock" and p.is_file()}
+    return {
+        p.relative_to(out).as_posix(): p.read_bytes()
+        for p in sorted(out.rglob("*"))
+        if p.suffix != ".lock" and p.is_file()
+    }
 
 
 def test_a_person_goes_from_every_file_and_the_others_stay(out_dir, said):

@@ -1,0 +1,289 @@
+"""Single behaviours of the matcher: what is decided, when, and why."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from identity_site import COLOURS, CONFIG, Camera, Site, make, near, told
+
+from pipeline.config import MatcherConfig, TopologyConfig
+from pipeline.errors import DecodeError
+from pipeline.identity.constraints import Topology
+from pipeline.types import Forget, FramePointer
+
+RED, BLUE, GREEN = COLOURS[:3]
+
+
+def alone(config=CONFIG, **options):
+    """A site of one camera."""
+    return Site(make(config, ["door"], **options)), Camera("door")
+
+
+def visit(camera, track_id, colour, first_s, last_s, left=True):
+    """Messages of one track with two clips at least."""
+    clips = [camera.clip(track_id, colour, first_s, first_s + 0.4), camera.clip(track_id, colour, first_s, last_s)]
+    return [*clips, camera.tracklet(track_id, first_s, last_s, left)]
+
+
+# -- coming and going
+
+
+def test_away_for_absence_s_is_a_reentry_and_less_is_not():
+    for gap_s, kind in ((5.0, "reentered"), (4.9, "continued")):
+        site, door = alone()
+        site.feed(*visit(door, 1, RED, 0.0, 2.0), door.tick(2.0))
+        (event,) = [e for e in site.feed(*visit(door, 2, RED, 2.0 + gap_s, 9.0), door.tick(9.5)) if e.kind != "left"]
+        assert (event.kind, event.identity_id, event.absent_s) == (kind, 1, pytest.approx(gap_s))
+        assert event.previous_key.track_id == 1
+
+
+def test_lost_in_mid_picture_is_an_occlusion_until_occlusion_s():
+    for gap_s, kind in ((6.0, "continued"), (10.0, "reentered")):
+        site, door = alone()
+        site.feed(*visit(door, 1, RED, 0.0, 2.0, left=False), door.tick(2.0))
+        (event,) = [e for e in site.feed(*visit(door, 2, RED, 2 + gap_s, 14.0), door.tick(14.5)) if e.kind != "left"]
+        assert event.kind == kind
+
+
+def test_left_is_told_in_an_empty_picture_and_only_once():
+    site, door = alone()
+    site.feed(*visit(door, 1, RED, 0.0, 2.0), door.tick(2.0))
+    assert site.feed(door.tick(7.4)) == []
+    (left,) = site.feed(door.tick(8.0))
+    assert (left.kind, left.at_s, left.decided_at_s) == ("left", 2.0, 7.8)
+    assert site.feed(door.tick(60.0)) == []
+
+
+def test_a_reentry_names_the_cameras_in_between():
+    site = Site(make(cameras=["door", "hall"]))
+    door, hall = Camera("door"), Camera("hall")
+    site.feed(*visit(door, 1, RED, 0.0, 2.0), door.tick(3.0), *visit(hall, 1, RED, 4.0, 6.0), hall.tick(7.0))
+    site.feed(door.tick(9.9), *visit(door, 2, RED, 10.0, 12.0), door.tick(20.0), hall.tick(20.0))
+    story = [(e.kind, e.key.camera_id, e.via) for e in site.events if e.kind != "left"]
+    assert story == [("entered", "door", ()), ("handed_over", "hall", ("door",)), ("reentered", "door", ("hall",))]
+
+
+# -- who it is
+
+
+def test_a_clear_case_is_linked_at_once_and_a_doubtful_one_after_patience_s():
+    for distance, decided_s in ((0.1, 10.6), (0.38, 12.0)):
+        site, door = alone()
+        site.feed(*visit(door, 1, RED, 0.0, 2.0), door.tick(9.0))
+        colour = near(RED, distance)
+        site.feed(door.clip(2, colour, 10.0, 10.4), door.tick(11.0), door.tick(13.0))
+        assert (site.events[-1].identity_id, site.events[-1].decided_at_s) == (1, decided_s)
+
+
+def test_between_two_who_are_alike_margin_makes_it_wait():
+    site, door = alone()
+    site.feed(*visit(door, 1, RED, 0.0, 2.0), *visit(door, 2, near(RED, 0.5), 2.5, 4.0), door.tick(9.0))
+    between = near(RED, 1 - 3**0.5 / 2)  # 30 degrees from one, 30 from the other
+    site.feed(door.clip(3, between, 10.0, 10.4), door.tick(11.0))
+    assert [e for e in site.events if e.key.track_id == 3] == []
+
+
+def test_a_poor_track_that_ends_is_unknown_and_founds_no_identity():
+    site, door = alone()
+    site.feed(door.clip(1, RED, 0.0, 0.4, quality=0.05), door.tracklet(1, 0.0, 0.8), door.tick(5.0))
+    assert told(site.events) == [("unknown", 0, "door", 1)]
+    site.feed(*visit(door, 2, RED, 6.0, 8.0), door.tick(9.0))
+    assert told(site.events)[-1] == ("entered", 1, "door", 2)
+
+
+def test_two_at_once_are_assigned_together_for_the_least_total_distance():
+    site, door = alone()
+    site.feed(*visit(door, 1, RED, 0.0, 2.0), *visit(door, 2, BLUE, 0.0, 2.0), door.tick(9.0))
+    a, b = near(RED, 0.05, towards=1), near(BLUE, 0.05, towards=0)
+    site.feed(door.clip(3, b, 10.0, 10.4), door.clip(4, a, 10.0, 10.4), door.tick(14.0))
+    who = {e.key.track_id: e.identity_id for e in site.events if e.kind != "left"}
+    assert (who[3], who[4]) == (who[2], who[1])
+
+
+def test_who_is_near_somebody_given_to_another_is_unknown_not_new():
+    site, door = alone()
+    site.feed(*visit(door, 1, RED, 0.0, 2.0), door.tick(9.0))
+    twins = [door.clip(2, RED, 10.0, 10.4), door.clip(3, near(RED, 0.1), 10.0, 10.4)]
+    site.feed(*twins, door.tracklet(2, 10.0, 10.5), door.tracklet(3, 10.0, 10.5), door.tick(16.0))
+    kinds = {e.key.track_id: (e.kind, e.identity_id) for e in site.events if e.kind != "left"}
+    assert kinds[2] == ("reentered", 1)
+    assert kinds[3][1] != 1
+
+
+def test_features_of_another_model_are_another_person():
+    site, door = alone()
+    site.feed(*visit(door, 1, RED, 0.0, 2.0), door.tick(9.0))
+    clips = [door.clip(2, RED[:8], 10.0, 10.4, model_id="other"), door.clip(2, RED[:8], 10.0, 11.4, model_id="other")]
+    site.feed(*clips, door.tick(14.0))
+    assert told(site.events)[-1] == ("entered", 2, "door", 2)
+    assert "another model" in site.events[-1].evidence.excluded[0][1]
+
+
+def test_evidence_says_what_was_near_and_what_was_excluded():
+    site, door = alone()
+    site.feed(
+        *visit(door, 1, RED, 0.0, 2.0), door.clip(2, BLUE, 9.0, 9.4), door.clip(2, BLUE, 9.0, 10.4), door.tick(11.0)
+    )
+    site.feed(door.clip(3, near(RED, 0.1), 10.0, 11.4), door.clip(2, BLUE, 9.0, 11.9), door.tick(14.0))
+    evidence = site.events[-1].evidence
+    assert (evidence.distance, evidence.threshold) == (pytest.approx(0.1, abs=2e-3), 0.4)
+    assert evidence.excluded == ((2, "in this camera at the same time"),)
+
+
+# -- places
+
+RULES = (
+    TopologyConfig(from_camera="a", to_camera="b", transit_s=(2.0, 12.0)),
+    TopologyConfig(pair=("b", "c"), overlap=False),
+    TopologyConfig(pair=("c", "d"), overlap=True),
+)
+
+
+def test_what_is_not_declared_may_overlap_and_a_way_that_takes_time_may_not():
+    topology = Topology(RULES)
+    assert topology.may_overlap("a", "d") and topology.may_overlap("d", "c")
+    assert not topology.may_overlap("b", "a") and not topology.may_overlap("c", "b")
+
+
+def test_a_transit_outside_of_its_window_is_unlikely_and_never_impossible():
+    topology = Topology(RULES)
+    assert [topology.transit_prior("a", "b", gap) for gap in (2.0, 7.0, 12.0)] == [1.0, 1.0, 1.0]
+    assert topology.transit_prior("a", "b", 17.0) == pytest.approx(0.5)
+    assert topology.transit_prior("a", "b", 1e6) == topology.transit_prior("a", "b", -1e6) == 0.05
+    assert topology.transit_prior("b", "a", 1e6) == 1.0  # the way back is not declared
+
+
+def test_cameras_that_do_not_overlap_exclude_who_is_in_the_other_one():
+    for overlap, kind in ((False, "entered"), (True, "handed_over")):
+        rules = (TopologyConfig(pair=("door", "hall"), overlap=overlap),)
+        site = Site(make(cameras=["door", "hall"], topology=rules))
+        door, hall = Camera("door"), Camera("hall")
+        site.feed(*(door.clip(1, RED, 0.0, at_s) for at_s in (0.4, 1.4, 2.4, 3.4, 4.4)), door.tick(9.0))
+        site.feed(hall.clip(1, RED, 2.0, 2.4), hall.clip(1, RED, 2.0, 3.4), hall.tick(9.0))
+        assert site.events[-1].kind == kind
+
+
+# -- forgetting and expiry
+
+POINTER = FramePointer("host", "door", 0.4, "kept/door/a.jpg")
+
+
+def test_a_forgotten_person_leaves_nothing_in_the_state_and_is_not_learned_again_from_the_open_track():
+    site, door = alone()
+    site.feed(door.clip(1, RED, 0.0, 0.4, frame=POINTER), door.clip(1, RED, 0.0, 1.4), door.tick(3.0))
+    (event,) = site.feed(Forget(1, 1, epoch="operator-x"))
+    assert (event.kind, event.identity_id, event.key) == ("forgotten", 1, None)
+    assert "identity:1" not in site.stored
+    track = json.loads(site.stored["track:door:1:1"])
+    assert track["muted"] and track["frame"] is None and track["identity_id"] is None and track["evidence"] == []
+    assert site.feed(door.clip(1, RED, 0.0, 4.4), door.tick(8.0), door.tracklet(1, 0.0, 9.0), door.tick(30.0)) == []
+    assert not any(name.startswith(("track:", "identity:")) for name in site.stored)
+    site.feed(*visit(door, 2, RED, 31.0, 33.0), door.tick(40.0))
+    assert told(site.events)[-2] == ("entered", 2, "door", 2)  # the number is not given again
+
+
+def test_forgetting_nobody_or_twice_says_nothing():
+    site, _ = alone()
+    assert site.feed(Forget(9, 1, epoch="operator-x"), Forget(9, 1, epoch="operator-x")) == []
+    assert not site.pending
+
+
+def test_identities_and_features_expire_in_message_time():
+    site, door = alone(replace(CONFIG, identity_ttl_s=100.0), features_s=1000.0)
+    site.feed(*visit(door, 1, RED, 0.0, 2.0), door.tick(50.0))
+    assert "identity:1" in site.stored
+    site.feed(door.tick(200.0))
+    assert "identity:1" not in site.stored
+    site.feed(*visit(door, 2, RED, 201.0, 203.0), door.tick(205.0))
+    assert told(site.events)[-1] == ("entered", 2, "door", 2)
+
+
+def test_an_expired_feature_goes_from_the_stored_state_too():
+    site, door = alone(features_s=100.0)
+    site.feed(door.clip(1, RED, 0.0, 0.4), door.clip(1, near(RED, 0.2), 0.0, 90.0), door.tick(91.0))
+    assert len(json.loads(site.stored["identity:1"])["features"]) >= 2
+    site.feed(door.tick(185.0))
+    assert [f["at_s"] for f in json.loads(site.stored["identity:1"])["features"]] == [90.0]
+
+
+def test_somebody_in_the_picture_does_not_expire():
+    site, door = alone(replace(CONFIG, identity_ttl_s=10.0))
+    site.feed(door.clip(1, RED, 0.0, 0.4), door.clip(1, RED, 0.0, 1.4), door.tick(200.0))
+    site.feed(door.clip(1, RED, 0.0, 200.4), door.tick(201.0), door.tracklet(1, 0.0, 202.0), door.tick(203.0))
+    assert told(site.events) == [("entered", 1, "door", 1)]
+
+
+# -- faults
+
+
+def test_what_comes_after_the_watermark_is_handled_at_once_and_marked():
+    site = Site(make(cameras=["door", "hall"], live_cameras=["door", "hall"]))
+    door, hall = Camera("door"), Camera("hall")
+    site.feed(door.tick(1.0), hall.tick(1.0), door.tick(20.0))
+    site.feed(hall.clip(1, RED, 5.0, 5.4), hall.clip(1, RED, 5.0, 6.4), hall.tick(7.0))
+    assert site.matcher.late == 2 and list(site.pending) == ["3"]  # the tick ahead waits
+    assert site.events[0].evidence.late and site.events[0].kind == "entered"
+
+
+def test_an_offline_camera_ends_its_tracks_in_mid_picture_and_holds_nobody_up():
+    site = Site(make(cameras=["door", "hall"]))
+    door, hall = Camera("door"), Camera("hall")
+    site.feed(hall.tick(0.0), door.clip(1, RED, 0.0, 0.4), door.clip(1, RED, 0.0, 1.4), door.tick(2.0), hall.tick(2.0))
+    site.feed(door.state(2.0, "offline"), hall.tick(30.0))
+    assert [(e.kind, e.decided_at_s) for e in site.events] == [("entered", 1.6), ("left", 12.2)]  # 1.4 + 10 + 0.6
+
+
+def test_a_state_with_another_grid_goes_on_at_the_same_moment():
+    site, door = alone()
+    site.feed(*visit(door, 1, RED, 0.0, 2.0), door.tick(3.0))
+    other = replace(CONFIG, decide_every_s=0.3)
+    site.restart(lambda state: make(other, ["door"], state=state))
+    site.feed(*visit(door, 2, RED, 10.0, 12.0), door.tick(13.0))
+    assert told(site.events) == [("entered", 1, "door", 1), ("left", 1, "door", 1), ("reentered", 1, "door", 2)]
+
+
+@pytest.mark.parametrize("name", ["meta", "identity:1", "track:door:1:2", "producer:door:1"])
+@pytest.mark.parametrize(
+    "raw", [b"", b"{", b"[]", b'{"x":1}', b"null", b"\xff\xfe", b'{"handled":"x","away":3,"key":[1]}']
+)
+def test_a_corrupt_state_is_a_decode_error(name, raw):
+    site, door = alone()
+    site.feed(
+        *visit(door, 1, RED, 0.0, 2.0), door.clip(2, BLUE, 3.0, 3.4), door.clip(2, BLUE, 3.0, 4.4), door.tick(5.0)
+    )
+    assert name in site.stored
+    with pytest.raises(DecodeError) as caught:
+        make(cameras=["door"], state={**site.stored, name: raw})
+    assert "\n" not in str(caught.value)
+
+
+def test_a_track_of_an_identity_that_is_not_there_is_a_decode_error():
+    site, door = alone()
+    site.feed(door.clip(1, RED, 0.0, 0.4), door.clip(1, RED, 0.0, 1.4), door.tick(3.0))
+    with pytest.raises(DecodeError):
+        make(cameras=["door"], state={k: v for k, v in site.stored.items() if k != "identity:1"})
+
+
+def test_a_state_without_its_head_is_a_decode_error():
+    with pytest.raises(DecodeError, match="meta"):
+        make(state={"identity:1": b"{}"})
+
+
+def test_nothing_in_gives_nothing_out():
+    assert not make().advance()
+    assert not make(MatcherConfig(), cameras=[]).advance()
+
+
+def test_two_who_look_alike_in_one_picture_are_never_one_identity():
+    site, door = alone()
+    first = [door.clip(1, RED, 0.0, 0.4), door.clip(1, RED, 0.0, 1.4)]
+    second = [door.clip(2, RED, 1.5, 1.9), door.tick(2.2), door.clip(1, RED, 0.0, 2.4), door.clip(2, RED, 1.5, 2.9)]
+    site.feed(*first, *second, door.clip(1, RED, 0.0, 3.4), door.tick(8.0))
+    assert told(site.events) == [("entered", 1, "door", 1), ("entered", 2, "door", 2)]
+
+
+def test_who_was_lost_and_found_again_goes_on_although_the_old_track_has_not_ended():
+    site, door = alone()
+    site.feed(door.clip(1, RED, 0.0, 0.4), door.clip(1, RED, 0.0, 1.4), door.clip(2, RED, 2.5, 2.9))
+    site.feed(door.tracklet(1, 0.0, 1.4, left_picture=False, ended_s=3.4), door.tick(6.0))
+    assert told(site.events) == [("entered", 1, "door", 1), ("continued", 1, "door", 2)]

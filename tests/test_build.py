@@ -1,0 +1,118 @@
+from dataclasses import replace
+
+import pytest
+
+from pipeline.build import (
+    build_crops,
+    build_detector,
+    build_encoder,
+    build_head,
+    build_matcher,
+    build_recorded_source,
+    build_references,
+    is_live,
+    matcher_threshold,
+    settle,
+)
+from pipeline.config import (
+    BackgroundConfig,
+    CameraConfig,
+    Config,
+    DetectorConfig,
+    MatcherConfig,
+    ReidConfig,
+    RetentionConfig,
+)
+from pipeline.errors import ConfigError, SourceUnavailable, WeightsError
+from pipeline.types import Tick
+
+
+@pytest.fixture
+def nothing_at_hand(tmp_path, monkeypatch):
+    """An environment without any weights."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    return {}
+
+
+def test_auto_without_weights_becomes_what_needs_none_and_says_so(nothing_at_hand):
+    settled = settle(Config(), nothing_at_hand)
+    assert (settled.config.detector.kind, settled.config.reid.backbone) == ("hog", "handcrafted")
+    assert len(settled.warnings) == 2 and all("run_pipeline.py weights" in w for w in settled.warnings)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        Config(detector=DetectorConfig(kind="yolo")),
+        Config(reid=ReidConfig(backbone="osnet_x0_25")),
+        Config(reid=ReidConfig(weights="my_own_weights")),
+    ],
+)
+def test_what_is_asked_for_by_name_is_never_replaced(nothing_at_hand, config):
+    with pytest.raises(WeightsError):
+        settle(config, nothing_at_hand)
+
+
+def test_weights_at_hand_are_taken_without_a_warning(nothing_at_hand, tmp_path):
+    for name in ("yolo11n.pt", "osnet_x0_25_msmt17.onnx"):
+        (tmp_path / "models").mkdir(exist_ok=True)
+        (tmp_path / "models" / name).write_bytes(b"x")
+    settled = settle(Config(), {"MODELS_DIR": str(tmp_path / "models")})
+    assert (settled.config.detector.kind, settled.config.reid.backbone) == ("yolo", "osnet_x0_25")
+    assert settled.config.reid.weights.endswith("osnet_x0_25_msmt17.onnx") and settled.warnings == ()
+
+
+def test_settling_twice_changes_nothing(nothing_at_hand):
+    once = settle(Config(), nothing_at_hand).config
+    assert settle(once, nothing_at_hand).config == once
+
+
+def test_recorded_detections_need_a_file_for_every_camera(nothing_at_hand):
+    cameras = (CameraConfig("a", "x", detections="det.txt"), CameraConfig("b", "y"))
+    config = Config(detector=DetectorConfig(kind="recorded"), cameras=cameras)
+    with pytest.raises(ConfigError, match="missing for b"):
+        settle(config, nothing_at_hand)
+
+
+def test_auto_must_be_settled_before_it_is_built():
+    with pytest.raises(ConfigError, match="settled"):
+        build_detector(Config())
+
+
+def test_the_parts_of_a_run_without_weights_fit_together(nothing_at_hand):
+    config = settle(Config(cameras=(CameraConfig("a", "x"),)), nothing_at_hand).config
+    assert build_detector(config).detect([]) == []
+    head = build_head(config, build_encoder(config).describe())
+    threshold = matcher_threshold(config, head.clip_model_id)
+    assert 0 < threshold < 1
+    matcher = build_matcher(config, threshold)
+    matcher.receive("1", Tick("a", "1", 1, 1.0))
+    assert matcher.advance().events == ()
+
+
+def test_a_configured_threshold_is_taken_and_auto_needs_a_stored_one():
+    assert matcher_threshold(Config(matcher=MatcherConfig(threshold=0.5)), "whatever@1/mean") == 0.5
+    with pytest.raises(ConfigError, match="fit-site"):
+        matcher_threshold(Config(), "whatever@1/mean")
+
+
+def test_only_streams_and_webcams_are_live(tmp_path):
+    live = {source: is_live(CameraConfig("a", source)) for source in ("rtsp://h/s", "0", "a.mp4", str(tmp_path))}
+    assert list(live.values()) == [True, True, False, False]
+    with pytest.raises(SourceUnavailable):
+        is_live(CameraConfig("a", "http://h/s"))
+
+
+def test_a_live_source_cannot_be_replayed():
+    with pytest.raises(ConfigError, match="record it"):
+        build_recorded_source(CameraConfig("a", "rtsp://u:geheim@h/s"), 0.0)
+
+
+def test_references_and_crops_can_be_turned_off(tmp_path):
+    config = Config(background=BackgroundConfig(references=False), retention=RetentionConfig(crops_per_identity=0))
+    assert build_references(config, tmp_path, "host") is None and build_crops(config, tmp_path, "host") is None
+    grabcut = replace(Config(), background=BackgroundConfig(segmenter="grabcut"))
+    assert (
+        build_references(grabcut, tmp_path, "host") is not None and build_crops(grabcut, tmp_path, "host") is not None
+    )

@@ -1,0 +1,160 @@
+"""One camera from frames to messages, with a scripted detector and drawn frames."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from pipeline.config import CameraConfig, Config
+from pipeline.runtime.camera import CameraPipeline
+from pipeline.types import CameraState, ClipFeature, Detections, Frame, Tick, Tracklet
+from reid.handcrafted import HandcraftedEncoder
+from reid.load import load_head
+
+FPS = 25.0
+
+
+class Scripted:
+    """One person who walks to the right, visible from `first` until `last` (frame numbers)."""
+
+    def __init__(self, first=0, last=10_000):
+        self.first, self.last = first, last
+        self.seen = []
+
+    def detect(self, frames):
+        found = []
+        for frame in frames:
+            self.seen.append(frame.index)
+            if self.first <= frame.index <= self.last:
+                x = 100.0 + 2 * frame.index
+                found.append(Detections(np.array([[x, 40, x + 60, 200]], np.float32), np.array([0.9], np.float32)))
+            else:
+                found.append(Detections.empty())
+        return found
+
+
+def frame(index, epoch="1", start_s=0.0):
+    image = np.full((240, 640, 3), 90, np.uint8)
+    x = 100 + 2 * index
+    image[40:120, x : x + 60] = (20, 20, 200)
+    image[120:200, x : x + 60] = (160, 40, 20)
+    return Frame("door", epoch, index, start_s + index / FPS, image)
+
+
+@pytest.fixture
+def make():
+    def build(detector=None, **camera):
+        config = Config()
+        encoder = HandcraftedEncoder(config.reid.stripes)
+        return CameraPipeline(
+            CameraConfig("door", "none", **camera),
+            config,
+            detector=detector or Scripted(),
+            encoder=encoder,
+            head=load_head(config.reid, encoder.describe()),
+        )
+
+    return build
+
+
+def run(pipeline, count, **options):
+    return [message for index in range(count) for message in pipeline.process(frame(index, **options)).messages]
+
+
+def of(messages, kind):
+    return [message for message in messages if isinstance(message, kind)]
+
+
+def test_messages_are_numbered_without_gaps(make):
+    pipeline = make(Scripted(last=30))
+    messages = run(pipeline, 100) + pipeline.finish("end")
+    assert [m.sequence for m in messages] == list(range(1, len(messages) + 1))
+    assert of(messages, ClipFeature) and of(messages, Tracklet)
+
+
+def test_times_of_messages_never_fall(make):
+    pipeline = make(Scripted(last=30))
+    messages = run(pipeline, 100) + pipeline.finish("end")
+    assert all(a.at_s <= b.at_s for a, b in itertools.pairwise(messages))
+
+
+def test_the_first_clip_comes_0_4_s_after_birth_and_later_ones_every_second(make):
+    clips = of(run(make(Scripted(first=5)), 80), ClipFeature)
+    assert [c.made_at_s for c in clips] == pytest.approx([0.6, 1.6, 2.6])
+    assert {c.first_visible_s for c in clips} == {0.2}
+    assert all(c.key == ("door", "1", 1) and c.start_s <= c.end_s <= c.made_at_s for c in clips)
+
+
+def test_a_tick_follows_every_message_and_comes_every_0_2_s_without_any(make):
+    nobody = make(Scripted(first=10_000))
+    ticks = run(nobody, 26)
+    assert all(isinstance(t, Tick) for t in ticks)
+    assert [t.processed_until_s for t in ticks] == pytest.approx([0.0, 0.2, 0.4, 0.6, 0.8, 1.0])
+    pipeline = make()
+    for index in range(60):
+        messages = pipeline.process(frame(index)).messages
+        assert not messages or (isinstance(messages[-1], Tick) and messages[-1].processed_until_s == index / FPS)
+
+
+def test_without_frames_idle_ticks_keep_the_clock_going_and_never_turn_it_back(make):
+    pipeline = make()
+    assert pipeline.idle(5.0) == []  # nothing has begun
+    run(pipeline, 10)
+    assert pipeline.idle(0.1) == []
+    (tick,) = pipeline.idle(5.0)
+    assert tick.processed_until_s == 5.0
+
+
+def test_a_new_epoch_ends_the_old_ones_tracks_first_and_numbers_from_1(make):
+    pipeline = make()
+    old = run(pipeline, 30)
+    new = pipeline.process(frame(0, epoch="2", start_s=2.0)).messages
+    ended = of(new, Tracklet)
+    assert [t.epoch for t in ended] == ["1"]
+    first, rest = [m for m in new if m.epoch == "1"], [m for m in new if m.epoch == "2"]
+    assert new == first + rest
+    assert [m.sequence for m in old + first] == list(range(1, len(old + first) + 1))
+    assert [m.sequence for m in rest] == list(range(1, len(rest) + 1))
+
+
+def test_a_short_track_leaves_a_last_clip_before_its_tracklet(make):
+    pipeline = make(Scripted(first=0, last=6))
+    messages = [m for m in run(pipeline, 100) if not isinstance(m, Tick)]
+    assert [type(m) for m in messages] == [ClipFeature, Tracklet]
+
+
+def test_between_two_detections_boxes_are_predicted(make):
+    detector = Scripted()
+    pipeline = make(detector, detect_every_s=0.2)
+    shown = [pipeline.process(frame(index)).tracked for index in range(31)]
+    assert detector.seen == [0, 5, 10, 15, 20, 25, 30]
+    between = shown[27].tracks
+    assert len(between) == 1 and between.confidence.tolist() == [0.0]
+    assert between.xyxy[0, 0] == pytest.approx(100 + 2 * 27, abs=4)
+
+
+def test_the_end_is_told_once_with_the_last_frames_time(make):
+    pipeline = make()
+    run(pipeline, 30)
+    last = pipeline.finish("end")[-1]
+    assert isinstance(last, CameraState) and (last.status, last.at_s, last.epoch) == ("end", 29 / FPS, "1")
+
+
+def test_a_pause_ends_the_tracks_and_says_nothing_of_the_camera(make):
+    pipeline = make()
+    run(pipeline, 30)
+    messages = pipeline.finish(None)
+    assert of(messages, Tracklet) and not of(messages, CameraState)
+    assert pipeline.finish(None) == []
+
+
+def test_a_camera_that_never_gave_a_frame_can_be_offline(make):
+    (state,) = make().finish("offline", at_s=12.0)
+    assert (state.status, state.at_s, state.sequence) == ("offline", 12.0, 1)
+
+
+def test_boxes_of_every_frame_go_to_the_overlay(make):
+    pipeline = make()
+    tracked = [pipeline.process(frame(index)).tracked for index in range(20)]
+    assert [t.index for t in tracked] == list(range(20))
+    assert (tracked[-1].width_px, tracked[-1].height_px, len(tracked[-1].tracks)) == (640, 240, 1)

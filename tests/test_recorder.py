@@ -1,0 +1,169 @@
+"""What a run leaves behind: rows with final and online ids, and the identity log."""
+
+import numpy as np
+import pytest
+
+from pipeline.bus.lines import event_from_json
+from pipeline.runtime.recorder import UNIDENTIFIED, IdentityBook, RunRecorder
+from pipeline.types import IdentityEvent, TrackKey, Tracklet
+
+
+def key(track_id, camera="door", epoch="1"):
+    return TrackKey(camera, epoch, track_id)
+
+
+def linked(sequence, identity_id, track, decided_at_s, kind="entered", **others):
+    return IdentityEvent(sequence, kind, identity_id, track, 0.0, decided_at_s, **others)
+
+
+def tracklet(track, frames, x=10.0, confidence=0.9, fps=10.0):
+    n = len(frames)
+    boxes = np.array([[x + f, 20.0, x + f + 30.0, 80.0] for f in frames])
+    times = [f / fps for f in frames]
+    return Tracklet(track, 1, times[-1], True, frames, times, boxes, np.full(n, confidence))
+
+
+@pytest.fixture
+def recorder(tmp_path):
+    return RunRecorder(tmp_path, ["door", "hall"], crops=None, references=None)
+
+
+def rows(tmp_path, folder="tracks", camera="door"):
+    return (tmp_path / folder / f"{camera}.txt").read_text().splitlines()
+
+
+def ids(tmp_path, folder="tracks", camera="door"):
+    return [(int(f), int(i)) for f, i, *_ in (row.split(",") for row in rows(tmp_path, folder, camera))]
+
+
+def test_one_track_gives_exactly_these_rows(tmp_path, recorder):
+    recorder.event(linked(1, 7, key(1), decided_at_s=0.1))
+    recorder.tracklet(tracklet(key(1), [0, 1, 2]))
+    recorder.close()
+    assert rows(tmp_path) == [
+        "1,7,10.00,20.00,30.00,60.00,0.900,-1,-1,-1",
+        "2,7,11.00,20.00,30.00,60.00,0.900,-1,-1,-1",
+        "3,7,12.00,20.00,30.00,60.00,0.900,-1,-1,-1",
+    ]
+    assert rows(tmp_path, "tracks_online") == [
+        "1,0,10.00,20.00,30.00,60.00,0.900,-1,-1,-1",
+        "2,0,11.00,20.00,30.00,60.00,0.900,-1,-1,-1",  # decided with this frame: known only after it
+        "3,7,12.00,20.00,30.00,60.00,0.900,-1,-1,-1",
+    ]
+
+
+def test_a_run_without_anybody_leaves_complete_empty_files(tmp_path, recorder):
+    recorder.close()
+    assert rows(tmp_path) == rows(tmp_path, "tracks_online", "hall") == []
+    assert (tmp_path / "identities.jsonl").read_text() == ""
+    assert sorted(p.name for p in (tmp_path / "tracks").iterdir()) == ["door.txt", "hall.txt"]
+
+
+def test_tracks_that_were_never_identified_count_from_a_million(tmp_path, recorder):
+    recorder.tracklet(tracklet(key(1), [0]))
+    recorder.event(linked(1, 0, key(2), 0.1, kind="unknown"))
+    recorder.tracklet(tracklet(key(2), [0], x=100))
+    recorder.close()
+    assert ids(tmp_path) == [(1, UNIDENTIFIED), (1, UNIDENTIFIED + 1)]
+    assert ids(tmp_path, "tracks_online") == [(1, 0), (1, 0)]  # 0 may occur more than once
+
+
+def test_frames_between_two_detections_are_interpolated_with_confidence_0(tmp_path, recorder):
+    recorder.tracklet(tracklet(key(1), [0, 4]))
+    recorder.close()
+    found = [row.split(",") for row in rows(tmp_path)]
+    assert [(r[0], r[2], r[6]) for r in found] == [
+        ("1", "10.00", "0.900"),
+        ("2", "11.00", "0.000"),
+        ("3", "12.00", "0.000"),
+        ("4", "13.00", "0.000"),
+        ("5", "14.00", "0.900"),
+    ]
+
+
+def test_of_two_boxes_of_one_identity_in_a_frame_the_surer_one_stays(tmp_path, recorder):
+    for n, track in enumerate((key(1), key(2))):
+        recorder.event(linked(n + 1, 7, track, -1.0))
+    recorder.tracklet(tracklet(key(1), [0, 1], confidence=0.5))
+    recorder.tracklet(tracklet(key(2), [1, 2], x=200, confidence=0.8))
+    recorder.close()
+    assert ids(tmp_path) == [(1, 7), (2, 7), (3, 7)]
+    assert rows(tmp_path)[1].startswith("2,7,201.00")
+
+
+def test_rows_stand_in_order_of_frame_and_id(tmp_path, recorder):
+    recorder.event(linked(1, 9, key(1), -1.0))
+    recorder.event(linked(2, 3, key(2), -1.0))
+    recorder.tracklet(tracklet(key(1), [0, 1]))
+    recorder.tracklet(tracklet(key(2), [0, 1], x=200))
+    recorder.close()
+    assert ids(tmp_path) == [(1, 3), (1, 9), (2, 3), (2, 9)]
+
+
+def test_a_merge_is_applied_to_the_final_ids_and_not_to_the_online_ones(tmp_path, recorder):
+    recorder.event(linked(1, 1, key(1), -1.0))
+    recorder.event(linked(2, 2, key(2), -1.0))
+    recorder.tracklet(tracklet(key(1), [0]))
+    recorder.tracklet(tracklet(key(2), [1], x=200))
+    recorder.event(linked(3, 2, None, 5.0, kind="merged", other_identity_id=1))
+    recorder.close()
+    assert ids(tmp_path) == [(1, 1), (2, 1)]
+    assert ids(tmp_path, "tracks_online") == [(1, 1), (2, 2)]
+
+
+def test_a_reassigned_track_is_finally_the_later_identity(tmp_path, recorder):
+    recorder.event(linked(1, 1, key(1), 0.05))
+    recorder.event(linked(2, 2, key(1), 0.15, kind="reassigned", other_identity_id=1))
+    recorder.tracklet(tracklet(key(1), [0, 1, 2]))
+    recorder.close()
+    assert ids(tmp_path) == [(1, 2), (2, 2), (3, 2)]
+    assert ids(tmp_path, "tracks_online") == [(1, 0), (2, 1), (3, 2)]
+
+
+def test_the_rows_of_a_forgotten_person_are_not_written(tmp_path, recorder):
+    recorder.event(linked(1, 1, key(1), -1.0))
+    recorder.event(linked(2, 2, key(2), -1.0))
+    recorder.tracklet(tracklet(key(1), [0]))
+    recorder.tracklet(tracklet(key(2), [0], x=200))
+    recorder.event(linked(3, 1, None, 5.0, kind="forgotten"))
+    recorder.close()
+    assert ids(tmp_path) == ids(tmp_path, "tracks_online") == [(1, 2)]
+
+
+def test_frame_numbers_go_on_where_a_new_epoch_counts_from_0_again(tmp_path, recorder):
+    recorder.tracklet(tracklet(key(1, epoch="a"), [0, 1, 2]))
+    recorder.tracklet(tracklet(key(1, epoch="b"), [0, 1]))
+    recorder.close()
+    assert [frame for frame, _ in ids(tmp_path)] == [1, 2, 3, 4, 5]
+
+
+def test_a_files_epochs_that_go_on_counting_keep_their_numbers(tmp_path, recorder):
+    recorder.tracklet(tracklet(key(1, epoch="1"), [0, 1]))
+    recorder.tracklet(tracklet(key(1, epoch="2"), [7, 8]))
+    recorder.close()
+    assert [frame for frame, _ in ids(tmp_path)] == [1, 2, 8, 9]
+
+
+def test_every_event_is_one_line_of_the_log_in_order(tmp_path, recorder):
+    events = [linked(1, 1, key(1), 0.5), linked(2, 1, key(1), 9.0, kind="left")]
+    for event in events:
+        assert recorder.event(event) == []
+    lines = (tmp_path / "identities.jsonl").read_text().splitlines()
+    assert [event_from_json(line).sequence for line in lines] == [1, 2]
+    assert recorder.event_kinds == {"entered": 1, "left": 1}
+
+
+def test_what_left_says_is_no_new_assignment():
+    book = IdentityBook()
+    book.take(linked(1, 4, key(1), 1.0))
+    book.take(linked(2, 5, key(1), 2.0, kind="left"))
+    assert book.final(key(1)) == 4 and book.final(key(2)) == 0
+    assert book.online(key(1), np.array([1.0, 1.1, 3.0])).tolist() == [0, 4, 4]
+
+
+def test_merges_in_a_ring_end():
+    book = IdentityBook()
+    book.take(linked(1, 1, key(1), 1.0))
+    book.take(linked(2, 1, None, 2.0, kind="merged", other_identity_id=2))
+    book.take(linked(3, 2, None, 2.0, kind="merged", other_identity_id=1))
+    assert book.final(key(1)) in (1, 2)
