@@ -27,6 +27,7 @@ class Figures:
         fps: of the last second or so.
         losses: cause → how many.
         counts: anything else worth knowing.
+        models: role → model id, of the inference process.
         latency: `LatencyRecorder.to_json`.
     """
 
@@ -39,6 +40,7 @@ class Figures:
     fps: float = 0.0
     losses: dict[str, float] = field(default_factory=dict)
     counts: dict[str, float] = field(default_factory=dict)
+    models: dict[str, str] = field(default_factory=dict)
     latency: dict[str, Any] = field(default_factory=dict)
     at_s: float = 0.0
 

@@ -20,9 +20,9 @@ from pipeline.bus.lines import event_from_json
 from pipeline.bus.redis_streams import RedisBus
 from pipeline.bus.streams import CLIPS, IDENTITIES, REFERENCES, stream_key
 from pipeline.errors import BusRefused, BusUnavailable, DecodeError, OutputError
-from pipeline.ports import Delivery
+from pipeline.ports import BusMessage, Delivery
 from pipeline.runtime.recorder import IdentityBook, RunRecorder, TrackWriter
-from pipeline.types import IdentityEvent, ReferenceFrame, TrackKey, Tracklet
+from pipeline.types import CameraState, ClipFeature, IdentityEvent, ReferenceFrame, Tick, TrackKey, Tracklet
 
 _log = logging.getLogger(__name__)
 
@@ -48,8 +48,9 @@ class TrackJournal:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self.path.touch()
-            for tracklet, end in _records(self.path):
+            for tracklet, after in _records(self.path):
                 self._keys.add(tracklet.key)
+                end = after
             self._file = self.path.open("r+b")
             self._file.truncate(end)
             self._file.seek(end)
@@ -175,7 +176,7 @@ class Recording:
     Args:
         references: the one that `recorder` was given.
         sweep: called about once a minute of message time with that time.
-        on_pass: called several times a second.
+        beat, on_pass: called several times a second.
     """
 
     def __init__(
@@ -187,10 +188,12 @@ class Recording:
         *,
         references: ReferenceKeeper | None,
         sweep: Callable[[float], None] = lambda now_s: None,
+        beat: Callable[[], None] = lambda: None,
         on_pass: Callable[[], None] = lambda: None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._bus = bus
+        self._beat = beat
         self._group = group
         self._recorder = recorder
         self._references = references
@@ -203,7 +206,7 @@ class Recording:
         self._advanced_s = 0.0
         self._swept_s: float | None = None
         self.references_taken = 0
-        self.gaps = 0
+        self._lost = 0
         self._last_event = 0
         for event in read_events(out_dir):  # a recorder before this one wrote them
             recorder.book.take(event)
@@ -220,11 +223,25 @@ class Recording:
         until_s = self._monotonic() + DRAIN_S
         while self._pass(0.0) and self._monotonic() < until_s:
             pass
-        self._announce(self._recorder.advance(float("inf")))
+        try:
+            self._announce(self._recorder.advance(float("inf")))
+        except BusUnavailable as error:
+            _log.warning("%d reference frames were not announced: %s", len(self._announcements), error)
         self._journal.close()
+
+    def counts(self) -> dict[str, float]:
+        return {
+            "identities": float(len(self._recorder.book.identities())),
+            "references": float(self.references_taken),
+            "tracks": float(len(self._journal)),
+        }
+
+    def losses(self) -> dict[str, float]:
+        return {"events_lost": float(self._lost), "announcements_waiting": float(len(self._announcements))}
 
     def _pass(self, wait_s: float) -> bool:
         """Whether anything came."""
+        self._beat()
         self._on_pass()
         try:
             clips = self._take(CLIPS, wait_s)
@@ -250,8 +267,7 @@ class Recording:
                 self._event(message)
             elif isinstance(message, Tracklet):
                 self._tracklet(message)
-            at_s = getattr(message, "decided_at_s", None) or getattr(message, "at_s", 0.0)
-            self._now_s = max(self._now_s, float(at_s))
+            self._now_s = max(self._now_s, _message_time(message))
         if deliveries:
             self._bus.acknowledge(stream, self._group, [d.id for d in deliveries])
         return bool(deliveries)
@@ -260,7 +276,7 @@ class Recording:
         if event.sequence <= self._last_event:
             return  # delivered before, and written
         if self._last_event and event.sequence > self._last_event + 1:
-            self.gaps += event.sequence - self._last_event - 1
+            self._lost += event.sequence - self._last_event - 1
         self._announce_later(self._recorder.event(event))
         self._last_event = event.sequence
 
@@ -283,3 +299,9 @@ class Recording:
         if self._now_s and (self._swept_s is None or self._now_s >= self._swept_s + 60.0):
             self._swept_s = self._now_s
             self._sweep(self._now_s)
+
+
+def _message_time(message: BusMessage) -> float:
+    if isinstance(message, IdentityEvent):
+        return message.decided_at_s
+    return message.at_s if isinstance(message, ClipFeature | Tracklet | Tick | CameraState) else 0.0

@@ -158,7 +158,7 @@ class CameraParts:
 
 
 class CameraWork:
-    """One camera from its source to the bus. `run` is for a thread of its own; the rest for the worker's main thread."""
+    """One camera from its source to the bus. `run` is for a thread of its own, the rest for the worker's main one."""
 
     def __init__(self, parts: CameraParts) -> None:
         self._parts = parts
