@@ -38,7 +38,7 @@ test-slow: setup
 	@$(BIN)/python -m pytest -m slow --durations=15 --timeout=1800
 
 bench: setup
-	@for f in benchmarks/bench_*.py; do echo "== $$f"; $(BIN)/python $$f || exit 1; done
+	@failed=0; for f in benchmarks/bench_*.py; do echo "== $$f"; $(BIN)/python $$f || failed=1; done; exit $$failed
 
 check: setup
 	$(BIN)/ruff format --check .

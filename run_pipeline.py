@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.config import Config, load_config
-from pipeline.errors import BusRefused, ConfigError, PipelineError
+from pipeline.errors import BusRefused, ConfigError, PipelineError, WeightsError
 
 _CONFIGS = Path(__file__).resolve().parent / "configs"
 _INTERRUPTED = 130  # the shell's code for Ctrl-C
@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     setup_logging(options.log_level, "main", options.command)
     try:
         return int(options.function(options))
-    except (ConfigError, BusRefused) as error:
+    except (ConfigError, WeightsError, BusRefused) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except PipelineError as error:

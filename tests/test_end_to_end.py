@@ -285,7 +285,7 @@ def test_weights_that_are_missing_are_named_with_what_to_do(tmp_path):
     done = replay_of(
         tmp_path, tmp_path / "a.h264", extra="detector: {kind: yolo}", XDG_CACHE_HOME=str(tmp_path / "cache")
     )
-    expect_one_line(done, 1, "yolo11n.pt", "MODELS_DIR")
+    expect_one_line(done, 2, "yolo11n.pt", "MODELS_DIR")
     assert not (tmp_path / "out").exists()
 
 
