@@ -54,10 +54,12 @@ class Window:
         """Show the newest picture of every camera; False as soon as the user wants to end."""
         if self._open and cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) < 1:
             return False
+        picture = tile(images, self._width_px)
         if not self._open:
-            cv2.namedWindow(self._title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
+            cv2.namedWindow(self._title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
+            cv2.resizeWindow(self._title, picture.shape[1], picture.shape[0])  # Qt opens it at 400×300
             self._open = True
-        cv2.imshow(self._title, tile(images, self._width_px))
+        cv2.imshow(self._title, picture)
         return (cv2.waitKey(1) & 0xFF) not in _END_KEYS
 
     def close(self) -> None:
