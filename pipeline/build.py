@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import cv2
 
@@ -20,8 +20,10 @@ from pipeline.capture.probe import source_kind
 from pipeline.capture.watchdog import CameraCondition
 from pipeline.config import CameraConfig, Config, MatcherConfig
 from pipeline.errors import ConfigError, WeightsError
-from pipeline.identity.matcher import Matcher
 from pipeline.ports import ClipHead, CropEncoder, Detector, EncoderDescription, Segmenter, Source
+
+if TYPE_CHECKING:
+    from pipeline.identity.matcher import Matcher
 
 _log = logging.getLogger(__name__)
 
@@ -185,12 +187,14 @@ def matcher_threshold(config: Config, clip_model_id: str) -> float:
     return find_threshold(clip_model_id).distance if configured == "auto" else float(configured)
 
 
-def build_matcher(config: Config, threshold: float, state: Mapping[str, bytes] | None = None) -> Matcher:
+def build_matcher(config: Config, threshold: float, state: Mapping[str, bytes] | None = None) -> "Matcher":
     """The site's matcher, new or carrying on from `state`.
 
     Raises:
         DecodeError: a state that cannot be read.
     """
+    from pipeline.identity.matcher import Matcher  # only the matcher's process pays for it
+
     cameras = [camera.id for camera in config.cameras]
     live = [camera.id for camera in config.cameras if is_live(camera)]
     matcher: MatcherConfig = config.matcher

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.config import CameraConfig, Config
+from pipeline.errors import InferenceUnavailable
 from pipeline.runtime.camera import CameraPipeline
 from pipeline.types import CameraState, ClipFeature, Detections, Frame, Tick, Tracklet
 from reid.handcrafted import HandcraftedEncoder
@@ -43,9 +44,9 @@ def frame(index, epoch="1", start_s=0.0):
 
 @pytest.fixture
 def make():
-    def build(detector=None, **camera):
+    def build(detector=None, encoder=None, **camera):
         config = Config()
-        encoder = HandcraftedEncoder(config.reid.stripes)
+        encoder = encoder or HandcraftedEncoder(config.reid.stripes)
         return CameraPipeline(
             CameraConfig("door", "none", **camera),
             config,
@@ -158,3 +159,19 @@ def test_boxes_of_every_frame_go_to_the_overlay(make):
     tracked = [pipeline.process(frame(index)).tracked for index in range(20)]
     assert [t.index for t in tracked] == list(range(20))
     assert (tracked[-1].width_px, tracked[-1].height_px, len(tracked[-1].tracks)) == (640, 240, 1)
+
+
+class AwayEncoder(HandcraftedEncoder):
+    """Stands for an inference process that is away when crops are to be encoded."""
+
+    def encode(self, frames, boxes):
+        raise InferenceUnavailable("the inference process is away")
+
+
+def test_tracks_that_end_are_still_told_while_no_crop_can_be_encoded(make):
+    pipeline = make(Scripted(last=30), encoder=AwayEncoder(Config().reid.stripes))
+    messages = run(pipeline, 120)
+    assert len(of(messages, Tracklet)) == 1
+    assert not of(messages, ClipFeature)
+    assert [m.sequence for m in messages] == list(range(1, len(messages) + 1))
+    assert pipeline.lost_crops > 0

@@ -110,10 +110,12 @@ class Matcher:
 
     def _next_cell(self, complete: int) -> int | None:
         """The next cell in which something happens; the last complete one when nothing does before."""
-        after = self._memory.cell + 1 if self._memory.cell is not None else None
-        if after is not None and after > complete and not self._has_late():
-            return None
         first_s = self._waiting.first_s()
+        if first_s is not None and self._has_late():
+            return self._grid.cell_of(first_s)  # at once: after all cameras were away, `complete` may lie before it
+        after = self._memory.cell + 1 if self._memory.cell is not None else None
+        if after is not None and after > complete:
+            return None
         wanted = [] if first_s is None else [self._grid.cell_of(first_s)]
         if after is None:
             return min([*wanted, complete]) if wanted else None

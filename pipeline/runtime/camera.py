@@ -1,5 +1,6 @@
 """One camera from frame to messages: detect → track → sample → encode → fuse. The same code live and in replay."""
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,7 +10,7 @@ import numpy as np
 from pipeline.background.background_model import BackgroundModel
 from pipeline.background.kept_frames import FrameKeeper
 from pipeline.config import CameraConfig, Config
-from pipeline.errors import DecodeError
+from pipeline.errors import DecodeError, InferenceUnavailable
 from pipeline.ports import ClipHead, CropEncoder, Detector
 from pipeline.runtime.latency import LatencyRecorder
 from pipeline.tracking.quality import frame_qualities
@@ -29,6 +30,8 @@ from pipeline.types import (
     Tracklet,
     Tracks,
 )
+
+_log = logging.getLogger(__name__)
 
 _PLATE_EVERY_S = 1.0  # the clean plate follows light, which changes over seconds
 _SAVE_PLATE_EVERY_S = 10.0
@@ -123,12 +126,13 @@ class CameraPipeline:
         self._keeping = keeping
         self._latency = latency or LatencyRecorder()
         self._stream: _Stream | None = None
+        self.lost_crops = 0  # not encoded, because the inference process was away
 
     def process(self, frame: Frame) -> FrameResult:
         """One frame, in order of time; a frame of a new epoch first ends everything of the old one.
 
         Raises:
-            InferenceUnavailable: nothing of this frame counts; the next one may be processed.
+            InferenceUnavailable: nothing was detected; the frame does not count, the next one may be processed.
         """
         messages: list[ClipMessage] = []
         stream = self._stream
@@ -191,8 +195,13 @@ class CameraPipeline:
     def _encode(self, stream: _Stream, requests: Sequence[CropRequest]) -> None:
         if not requests:
             return
-        with self._latency.measure("encode"):
-            features = self._encoder.encode([r.crop_frame for r in requests], [r.xyxy[None] for r in requests])
+        try:
+            with self._latency.measure("encode"):
+                features = self._encoder.encode([r.crop_frame for r in requests], [r.xyxy[None] for r in requests])
+        except InferenceUnavailable as error:  # the tracks go on, and so do the messages about those that ended
+            self.lost_crops += len(requests)
+            _log.warning("camera %s: %d crops were not encoded: %s", self._camera.id, len(requests), error)
+            return
         for request, (feature,) in zip(requests, features, strict=True):
             described: CropFeature = replace(feature, quality=request.quality, captured_at_s=request.captured_at_s)
             stream.sampler.accept(request.track_id, described)

@@ -9,7 +9,8 @@ from identity_site import COLOURS, CONFIG, Camera, Site, make, near, told
 from pipeline.config import MatcherConfig, TopologyConfig
 from pipeline.errors import DecodeError
 from pipeline.identity.constraints import Topology
-from pipeline.types import Forget, FramePointer
+from pipeline.identity.matcher import Matcher
+from pipeline.types import CameraState, Forget, FramePointer, Tick
 
 RED, BLUE, GREEN = COLOURS[:3]
 
@@ -287,3 +288,19 @@ def test_who_was_lost_and_found_again_goes_on_although_the_old_track_has_not_end
     site.feed(door.clip(1, RED, 0.0, 0.4), door.clip(1, RED, 0.0, 1.4), door.clip(2, RED, 2.5, 2.9))
     site.feed(door.tracklet(1, 0.0, 1.4, left_picture=False, ended_s=3.4), door.tick(6.0))
     assert told(site.events) == [("entered", 1, "door", 1), ("continued", 1, "door", 2)]
+
+
+def test_a_late_message_after_every_camera_was_away_is_handled_once_and_ends() -> None:
+    matcher = Matcher(MatcherConfig(), 0.4, ["a", "b"], live_cameras=["a", "b"])
+    said = [
+        Tick("a", "1", 1, 100.0),
+        Tick("b", "1", 1, 100.0),
+        CameraState("a", "1", 2, 101.0, "offline"),
+        CameraState("b", "1", 2, 110.0, "offline"),
+        CameraState("a", "2", 1, 105.0, "end"),  # earlier than what was handled when all were away
+    ]
+    done: list[str] = []
+    for number, message in enumerate(said):
+        matcher.receive(str(number), message)
+        done += matcher.advance().done
+    assert done == ["0", "1", "2", "3", "4"]

@@ -8,6 +8,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 from live_site import RunThread, events_of, run_quietly, wait_until, with_sources, with_url
 
@@ -17,6 +18,12 @@ from pipeline.config import Config
 
 def rows_of(path: Path) -> list[list[float]]:
     return [[float(v) for v in line.split(",")] for line in path.read_text().splitlines()]
+
+
+def loaded(pid: int) -> set[str]:
+    """The packages of which a process has mapped a shared library."""
+    paths = [Path(m.path).parts for m in psutil.Process(pid).memory_maps()]
+    return {parts[parts.index("site-packages") + 1] for parts in paths if "site-packages" in parts}
 
 
 def test_a_run_over_two_files_leaves_identities_tracks_figures_and_a_report(site: Config, tmp_path: Path) -> None:
@@ -56,6 +63,7 @@ def test_a_killed_worker_and_a_killed_matcher_come_back_and_no_event_is_lost_or_
 ) -> None:
     run = RunThread(site, tmp_path)
     wait_until(lambda: len(events_of(tmp_path)) >= 1, 40, "the first identity")
+    assert loaded(run.pid("street")) & {"cv2", "torch", "openvino", "onnxruntime", "ultralytics"} == {"cv2"}
     run.kill("matcher")
     run.kill("lobby")
     assert run.wait(60) == 0
