@@ -1,0 +1,1 @@
+"""One process that computes for all cameras: frames in shared memory, requests over a private socket."""

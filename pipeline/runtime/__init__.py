@@ -1,0 +1,1 @@
+"""What the processes of a run are made of: camera pipeline, worker, recorder, supervisor, figures, logs."""
