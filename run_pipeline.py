@@ -42,15 +42,14 @@ def _demo(options: argparse.Namespace) -> int:
 
 def _replay(options: argparse.Namespace) -> int:
     from pipeline.commands.output import prepare_output
-    from pipeline.commands.replay import ReplayOptions, check, print_summary, replay
+    from pipeline.commands.replay import ReplayOptions, prepare, print_summary, replay
 
-    config = load_config(options.config)
-    check(config, options.gt)
+    prepared = prepare(load_config(options.config), options.gt)
     if options.gt is not None:
         print("warning: --gt is read, but this version does not score yet: no metrics.json is written")
     prepare_output(options.out, options.overwrite)
     how = ReplayOptions(options.overlay, options.speed, not options.quiet)
-    print_summary(replay(config, options.out, how, print), options.out, print)
+    print_summary(replay(prepared, options.out, how, print), options.out, print)
     return 0
 
 

@@ -175,3 +175,21 @@ def test_tracks_that_end_are_still_told_while_no_crop_can_be_encoded(make):
     assert not of(messages, ClipFeature)
     assert [m.sequence for m in messages] == list(range(1, len(messages) + 1))
     assert pipeline.lost_crops > 0
+
+
+def test_a_detector_that_is_away_as_a_new_epoch_begins_loses_nothing_of_the_old_one(make):
+    detector = Scripted()
+    pipeline = make(detector)
+    old = run(pipeline, 30)
+
+    def away(frames):
+        raise InferenceUnavailable("the inference process is away")
+
+    there, detector.detect = detector.detect, away
+    with pytest.raises(InferenceUnavailable):
+        pipeline.process(frame(0, epoch="2", start_s=2.0))
+    detector.detect = there
+    messages = pipeline.process(frame(1, epoch="2", start_s=2.0)).messages
+    ended = [m for m in messages if m.epoch == "1"]
+    assert len(of(ended, Tracklet)) == 1
+    assert [m.sequence for m in old + ended] == list(range(1, len(old + ended) + 1))

@@ -318,3 +318,10 @@ def test_a_live_camera_cannot_be_replayed(tmp_path):
     done = replay_of(tmp_path, "rtsp://user:secret@127.0.0.1:9/x")
     expect_one_line(done, 2, "live")
     assert "secret" not in done.stdout + done.stderr
+
+
+def test_a_config_without_cameras_is_one_clear_line_and_nothing_is_written(tmp_path):
+    (tmp_path / "site.yaml").write_text("site: s\n")
+    done = run_command("replay", "--config", tmp_path / "site.yaml", "--out", tmp_path / "out")
+    expect_one_line(done, 2, "no cameras", "init")
+    assert not (tmp_path / "out").exists()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from pipeline.commands.replay import ReplayOptions, print_summary, replay
+from pipeline.commands.replay import ReplayOptions, prepare, print_summary, replay
 from pipeline.config import Config, load_config
 from pipeline.scenes.export import WrittenScene, write_scene
 from pipeline.scenes.walks import Scenario, demo_scenario
@@ -22,7 +22,7 @@ def demo(base: Config, out_dir: Path, echo: Callable[[str], None], *, progress: 
     echo(f"generating {len(scenario.people)} people walking through {len(scenario.cameras)} cameras …")
     scene = _generate(scenario, out_dir / "scene", progress)
     config = replace(base, cameras=load_config(scene.config).cameras)
-    summary = replay(config, out_dir, ReplayOptions(overlay=True, progress=progress), echo)
+    summary = replay(prepare(config), out_dir, ReplayOptions(overlay=True, progress=progress), echo)
     echo("")
     print_summary(summary, out_dir, echo)
     echo(f"{'the people:':18}{scene.sheet}  ({len(scenario.people)} of them; ground truth in {scene.ground_truth})")

@@ -66,33 +66,37 @@ class ReplaySummary:
     report: Path
 
 
-def replay(config: Config, out_dir: Path, options: ReplayOptions, echo: Callable[[str], None]) -> ReplaySummary:
-    """Replay all cameras of the configuration into the empty folder `out_dir`.
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A replay of which everything was looked at that can be before a file is written."""
 
-    Raises:
-        PipelineError: nothing could be started; then nothing was written.
-    """
-    settled = settle(config)
-    for warning in settled.warnings:
-        echo(f"warning: {warning}")
-    infos = {camera.id: _probe(camera, settled.config) for camera in settled.config.cameras}
-    if not infos:
-        raise ConfigError("the config names no cameras; `run_pipeline.py init` writes one for your sources")
-    _fix_threads(settled.config)
-    return _Run(settled, out_dir, options, infos).run(echo)
+    settled: Settled
+    infos: dict[str, SourceInfo]
 
 
-def check(config: Config, ground_truth: Path | None) -> None:
-    """What can be said before anything is written.
+def prepare(config: Config, ground_truth: Path | None = None) -> Prepared:
+    """Look at weights, sources and ground truth.
 
     Raises:
         PipelineError: a source that cannot be replayed, weights that are missing, a ground truth that is not there.
     """
     if ground_truth is not None and not ground_truth.is_dir():
         raise ConfigError(f"--gt {ground_truth} is not a folder")
-    settle(config)
-    for camera in config.cameras:
-        _probe(camera, config)
+    if not config.cameras:
+        raise ConfigError("the config names no cameras; `run_pipeline.py init` writes one for your sources")
+    return Prepared(settle(config), {camera.id: _probe(camera, config) for camera in config.cameras})
+
+
+def replay(prepared: Prepared, out_dir: Path, options: ReplayOptions, echo: Callable[[str], None]) -> ReplaySummary:
+    """Replay all cameras into the empty folder `out_dir`.
+
+    Raises:
+        PipelineError: models that cannot be loaded; or the disk.
+    """
+    for warning in prepared.settled.warnings:
+        echo(f"warning: {warning}")
+    _fix_threads(prepared.settled.config)
+    return _Run(prepared, out_dir, options).run(echo)
 
 
 def _probe(camera: CameraConfig, config: Config) -> SourceInfo:
@@ -110,12 +114,12 @@ def _fix_threads(config: Config) -> None:
 class _Run:
     """One replay: builds the parts, runs them, writes the summary."""
 
-    def __init__(self, settled: Settled, out_dir: Path, options: ReplayOptions, infos: dict[str, SourceInfo]) -> None:
-        self._settled = settled
-        self._config = settled.config
+    def __init__(self, prepared: Prepared, out_dir: Path, options: ReplayOptions) -> None:
+        self._settled = prepared.settled
+        self._config = prepared.settled.config
         self._out_dir = out_dir
         self._options = options
-        self._infos = infos
+        self._infos = prepared.infos
         self._latency = LatencyRecorder()
         self._detector = build_detector(self._config)
         self._encoder = build_encoder(self._config)

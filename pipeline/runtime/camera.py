@@ -22,6 +22,7 @@ from pipeline.types import (
     ClipFeature,
     ClipMessage,
     CropFeature,
+    Detections,
     Frame,
     FramePointer,
     Tick,
@@ -134,12 +135,13 @@ class CameraPipeline:
         Raises:
             InferenceUnavailable: nothing was detected; the frame does not count, the next one may be processed.
         """
+        detections = self._detect(frame)  # first: when it fails, nothing has changed
         messages: list[ClipMessage] = []
         stream = self._stream
         if stream is None or stream.epoch != frame.epoch:
             messages += self._end_tracks(stream) if stream else []
             stream = self._stream = self._begin(frame.epoch)
-        tracks, ended = self._track(stream, frame)
+        tracks, ended = self._track(stream, frame, detections)
         stream.last_s = max(stream.last_s, frame.captured_at_s)
         if self._keeping and tracks is not None:
             self._keeping.observe(frame, tracks)
@@ -182,12 +184,22 @@ class CameraPipeline:
         tracker = PersonTracker(self._camera.id, epoch, self._config.tracker, exits=exits)
         return _Stream(epoch, tracker, ClipSampler(self._config.reid))
 
-    def _track(self, stream: _Stream, frame: Frame) -> tuple[Tracks | None, list[Tracklet]]:
-        """The frame's tracks and ended tracklets; None between two detections (`detect_every_s`)."""
-        if frame.captured_at_s < stream.detected_s + self._camera.detect_every_s - _SLACK_S:
-            return None, []
+    def _detect(self, frame: Frame) -> Detections | None:
+        """The frame's detections; None between two detections (`detect_every_s`)."""
+        stream = self._stream
+        if stream is not None and stream.epoch == frame.epoch:
+            due_s = stream.detected_s + self._camera.detect_every_s
+            if frame.captured_at_s < due_s - _SLACK_S:
+                return None
         with self._latency.measure("detect"):
-            detections = self._detector.detect([frame])[0]
+            return self._detector.detect([frame])[0]
+
+    def _track(
+        self, stream: _Stream, frame: Frame, detections: Detections | None
+    ) -> tuple[Tracks | None, list[Tracklet]]:
+        """The frame's tracks and the tracklets that ended; None without detections."""
+        if detections is None:
+            return None, []
         stream.detected_s = frame.captured_at_s
         with self._latency.measure("track"):
             return stream.tracker.update(frame, detections)

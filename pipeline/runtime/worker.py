@@ -249,6 +249,8 @@ class CameraWork:
         left_out = getattr(self._source, "left_out", 0)
         if left_out:
             causes["frames_left_out_after_restart"] = float(left_out)
+        if self._parts.pipeline.lost_crops:
+            causes["crops_without_inference"] = float(self._parts.pipeline.lost_crops)
         return {**causes, **{cause: float(n) for cause, n in self._parts.losses.items()}}
 
     def figures(self) -> Figures:
@@ -295,18 +297,11 @@ class CameraWork:
         self._inference_away = True
 
     def _finish(self, status: CameraStatus) -> None:
-        """End the tracks and say how the stream ended; without the inference process the last clips are lost."""
+        """End the tracks and say how the stream ended."""
         parts = self._parts
         at_s = parts.clock() + parts.shift_s if parts.live else None
         with self._lock:
-            try:
-                messages = parts.pipeline.finish(status, at_s)
-            except InferenceUnavailable as error:
-                _log.warning("camera %s: the last clips are lost: %s", self.camera_id, error)
-                self._parts.losses["clips_without_inference"] += 1
-                end_s = self._pace.last_s if at_s is None else at_s
-                messages = [CameraState(self.camera_id, "none", 1, end_s, status)]
-            self._publish(messages)
+            self._publish(parts.pipeline.finish(status, at_s))
 
     def _publish(self, messages: Iterable[ClipMessage]) -> None:
         for message in messages:
