@@ -24,9 +24,10 @@ LAYERS = (
         "pipeline.inference",
         "pipeline.view",
         "pipeline.scenes",
+        "pipeline.scoring",
     ),
     ("pipeline.runtime",),
-    ("pipeline.replay",),
+    ("pipeline.replay", "pipeline.reporting", "pipeline.fitting"),
     ("pipeline.build",),
     ("pipeline.commands", "pipeline.entry"),
     ("run_pipeline",),
@@ -35,7 +36,7 @@ SEEN_BY_MODELS = ("types", "ports", "errors", "boxes", "config", "retrieval")
 MAY_IMPORT_REID = {"pipeline/build.py", "pipeline/commands/weights.py", "pipeline/commands/doctor.py"}
 MAY_IMPORT_DETECTORS = {"pipeline/build.py", "pipeline/commands/doctor.py"}
 HEAVY = ("torch", "torchvision", "ultralytics", "onnxruntime", "onnx", "openvino")
-ONE_MODULE_EACH = ("matplotlib", "starlette", "uvicorn")
+ONE_MODULE_EACH = ("matplotlib", "starlette", "uvicorn", "trackeval")
 BY_NAME = {"import_module", "import_quietly", "__import__"}
 
 

@@ -20,7 +20,7 @@ from pipeline.bus.state import LEASE_TTL_S, Lease, LeaseHeld, RedisState
 from pipeline.bus.streams import CLIPS, IDENTITIES, state_key
 from pipeline.config import Config
 from pipeline.errors import BusUnavailable, ConfigError, OutputError
-from pipeline.replay.report import write_report
+from pipeline.reporting.report import write_report
 from pipeline.types import Forget, IdentityEvent, TrackKey
 
 Echo = Callable[[str], None]

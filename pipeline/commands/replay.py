@@ -32,7 +32,7 @@ from pipeline.capture.probe import SourceInfo, probe
 from pipeline.config import CameraConfig, Config
 from pipeline.errors import ConfigError
 from pipeline.replay.replay import Overlay, Pace, Replay, ReplayCamera, ReplayResult
-from pipeline.replay.report import write_report
+from pipeline.reporting.report import write_report
 from pipeline.runtime.camera import CameraPipeline, PictureKeeping
 from pipeline.runtime.latency import LatencyRecorder
 from pipeline.runtime.recorder import RunRecorder

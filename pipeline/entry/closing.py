@@ -55,7 +55,7 @@ def close_run(plan: RunPlan, outcome: Outcome, echo: Callable[[str], None]) -> N
 def _complete(
     plan: RunPlan, out_dir: Path, outcome: Outcome, figures: Sequence[Figures], losses: dict[str, float]
 ) -> IdentityBook:
-    from pipeline.replay.report import write_report
+    from pipeline.reporting.report import write_report
 
     cameras = [camera.id for camera in plan.config.cameras]
     book = complete_tracks(out_dir, cameras)

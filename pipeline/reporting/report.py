@@ -10,7 +10,7 @@ import yaml
 from jinja2 import Environment, StrictUndefined
 
 from pipeline.errors import OutputError
-from pipeline.replay.report_inputs import Event, Inputs, Reference, natural_key, number, read_inputs, redacted
+from pipeline.reporting.report_inputs import Event, Inputs, Reference, natural_key, number, read_inputs, redacted
 from pipeline.view.colours import UNIDENTIFIED_FROM, hex_colour, identity_colour, text_colour
 from pipeline.view.thumbnails import data_uri, draw_masks, read_image
 from pipeline.view.timeline import timeline_of
@@ -54,7 +54,7 @@ def render_report(inputs: Inputs) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters.update(clock=clock_text, duration=duration_text, figure=_figure)
     template = environment.from_string(
-        (files("pipeline.replay") / "templates" / "report.html").read_text(encoding="utf-8")
+        (files("pipeline.reporting") / "templates" / "report.html").read_text(encoding="utf-8")
     )
     return template.render(
         site=str(inputs.run.get("site") or "Run"),

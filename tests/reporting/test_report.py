@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import OutputError
-from pipeline.replay.report import MAX_EVENTS, MAX_IDENTITIES, write_report
+from pipeline.reporting.report import MAX_EVENTS, MAX_IDENTITIES, write_report
 
 NASTY = "</td><script>alert(1)</script>\"'&"
 

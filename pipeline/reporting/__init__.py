@@ -1,0 +1,1 @@
+"""Runs as pages for people: report, plots, and the comparison of several results."""

@@ -1,0 +1,1 @@
+"""Ground truth and figures: rows in, metrics out. Knows nothing of how the rows came about."""
