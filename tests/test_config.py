@@ -345,3 +345,24 @@ def test_any_text_is_read_or_is_a_configuration_error(text):
         parse_config(text, environment={})
     except ConfigError as error:
         assert error.mistakes
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("1772355600", 1772355600.0),
+        ("0.5", 0.5),
+        ("2026-03-01T09:00:00Z", 1772355600.0),
+        ("2026-03-01 10:00:00+01:00", 1772355600.0),
+        ("'2026-03-01T09:00:00.250Z'", 1772355600.25),
+    ],
+)
+def test_the_start_of_a_file_is_given_in_seconds_or_as_a_time_with_its_zone(text: str, seconds: float) -> None:
+    config = parse_config(f"cameras: [{{id: a, source: a.mp4, start_time: {text}}}]")
+    assert config.cameras[0].start_time == seconds
+
+
+@pytest.mark.parametrize("text", ["2026-03-01T09:00:00", "yesterday", "2026-03-01", "true"])
+def test_a_start_without_a_time_zone_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="start_time: expected Unix seconds, or a time with its zone"):
+        parse_config(f"cameras: [{{id: a, source: a.mp4, start_time: {text}}}]")

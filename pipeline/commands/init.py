@@ -216,7 +216,7 @@ _TAIL = """\
     # more for each camera:
     # detect_every_s: 0.1        # look for people this often, 0: in every frame
     # clock_offset_s: 0.0        # added to the camera's time stamps
-    # start_time: 1772355600     # files: Unix seconds of the first frame, so that several files share one clock
+    # start_time: 2026-03-01T09:00:00Z   # files: when the first frame was taken, so that several files share one clock
     # exits: [[[0, 0], [60, 0], [60, 360], [0, 360]]]   # polygons (px) where people leave in mid-picture: doors
 
 # What links the cameras; without it every way between them is taken to be possible at any time.

@@ -34,6 +34,7 @@ from pipeline.errors import ConfigError
 from pipeline.replay.replay import Overlay, Pace, Replay, ReplayCamera, ReplayResult
 from pipeline.reporting.report import write_report
 from pipeline.runtime.camera import CameraPipeline, PictureKeeping
+from pipeline.runtime.health import memory_peak_mb
 from pipeline.runtime.latency import LatencyRecorder
 from pipeline.runtime.recorder import RunRecorder
 from pipeline.runtime.summary import run_summary
@@ -187,6 +188,7 @@ class _Run:
             models={"detector": _detector_name(self._config), "clips": self._head.clip_model_id},
             warnings=self._settled.warnings,
             seconds_of_footage=result.footage_s,
+            memory_peak_mb=memory_peak_mb(),
         )
         write_bytes(self._out_dir / "run.json", (json.dumps(summary, indent=2) + "\n").encode())
 

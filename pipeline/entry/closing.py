@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pipeline.background.retention import clear_kept
 from pipeline.runtime.figures import Figures, merged_latency, of_camera, read_figures, total
+from pipeline.runtime.health import memory_peak_mb
 from pipeline.runtime.plan import RunPlan
 from pipeline.runtime.recorder import IdentityBook
 from pipeline.runtime.recording import complete_tracks, read_events
@@ -73,12 +74,22 @@ def _complete(
         models=next((f.models for f in reversed(figures) if f.models), {}),
         warnings=outcome.warnings,
         seconds_of_footage={camera_id: sum(f.footage_s for f in own) for camera_id, own in workers.items()},
+        memory_peak_mb=memory_peak_mb() + sum(_peaks_mb(figures).values()),
     )
     summary["frame_age_ms"] = {camera_id: _age_ms(own) for camera_id, own in workers.items()}
     summary["processes"] = _processes(figures, outcome.children)
     write_summary(out_dir, summary)
     write_report(out_dir)
     return book
+
+
+def _peaks_mb(figures: Sequence[Figures]) -> dict[str, float]:
+    """The most that each process held; a process that was restarted counts once."""
+    peaks: dict[str, float] = {}
+    for one in figures:
+        name = f"{one.role}-{one.name}"
+        peaks[name] = max(peaks.get(name, 0.0), one.counts.get("peak_mb", 0.0))
+    return peaks
 
 
 def _losses(figures: Sequence[Figures], children: Sequence[ChildStatus]) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """Counters and states of one process, as the `Health` messages that it publishes."""
 
 import os
+import resource
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -74,12 +75,13 @@ class HealthBoard:
 
 
 def process_measures(pid: int | None = None) -> dict[str, float]:
-    """Memory (rss_mb), CPU time (cpu_s), threads and open files of a process; empty when it is gone."""
+    """Memory (rss_mb; of our own also peak_mb), CPU time (cpu_s), threads and open files; empty when it is gone."""
     try:
         process = psutil.Process(pid)
         with process.oneshot():
             times = process.cpu_times()
             return {
+                **({"peak_mb": memory_peak_mb()} if pid is None else {}),
                 "rss_mb": process.memory_info().rss / 2**20,
                 "cpu_s": times.user + times.system,
                 "threads": float(process.num_threads()),
@@ -87,3 +89,8 @@ def process_measures(pid: int | None = None) -> dict[str, float]:
             }
     except psutil.Error:
         return {}
+
+
+def memory_peak_mb() -> float:
+    """The most memory that this process ever held (resident, shared pages included), MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10  # Linux counts KiB

@@ -29,6 +29,10 @@ PACKAGES = (
 )
 
 
+# Where a worker's question waits in front of the network; a replay asks and waits in one thread, without a queue
+QUEUE_STAGE = "inference_wait"
+
+
 def run_summary(
     config: Config,
     *,
@@ -40,6 +44,7 @@ def run_summary(
     models: Mapping[str, str],
     warnings: Sequence[str],
     seconds_of_footage: Mapping[str, float],
+    memory_peak_mb: float,
 ) -> dict[str, Any]:
     """The content of `run.json`, fit for `json.dumps`; holds no password and no host name.
 
@@ -47,19 +52,24 @@ def run_summary(
         config: as it ran (settled).
         started_s: Unix seconds, wall clock. duration_s: of the run, wall clock.
         frames: camera → frames that went through detection or prediction. seconds_of_footage: camera → the time that
-            these frames cover; frames per second are counted over it. A camera without any has null.
+            these frames cover; `fps` is counted over it (null without any), `throughput_fps` over `duration_s`.
         latency: durations per stage; `frame_age` is capture to publication (live).
         losses: cause → how many; causes without any are left out.
         models: role (detector, encoder, clips, …) → model id.
+        memory_peak_mb: the most that the processes held, added up (pages they share count in each).
     """
+    stages = latency_ms(latency)
     return {
         "site": config.site,
         "started": started_s,
         "duration_s": round(duration_s, 3),
         "frames": {camera: int(n) for camera, n in frames.items()},
         "fps": {camera: _rate(n, seconds_of_footage.get(camera, 0.0)) for camera, n in frames.items()},
-        "latency_ms": latency_ms(latency),
+        "throughput_fps": _rate(sum(frames.values()), duration_s),
+        "latency_ms": stages,
+        "queue_wait_ms": stages.get(QUEUE_STAGE),
         "losses": {cause: int(n) for cause, n in sorted(losses.items()) if n},
+        "memory_peak_mb": round(memory_peak_mb, 1),
         "models": dict(models),
         "versions": versions(),
         "warnings": [redact(warning) for warning in warnings],

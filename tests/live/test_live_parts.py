@@ -237,10 +237,14 @@ def test_a_summary_holds_no_password_and_undefined_rates_are_null() -> None:
         models={"detector": "hog"},
         warnings=["rtsp://admin:hunter2@10.0.0.5/s is away"],
         seconds_of_footage={"door": 2.0},
+        memory_peak_mb=120.26,
     )
     assert "hunter2" not in repr(summary) and "10.0.0.5" in repr(summary)
     assert summary["fps"] == {"door": 10.0, "hall": None}
     assert summary["losses"] == {"b": 3}
+    assert summary["throughput_fps"] == 10.0
+    assert summary["memory_peak_mb"] == 120.3
+    assert summary["queue_wait_ms"] is None, "nothing waited"
 
 
 def test_the_overlay_knows_a_tracks_identity_through_merging_and_forgetting() -> None:

@@ -1,186 +1,33 @@
-"""The configuration: every setting once, with its default, its type and its check.
-
-`configs/default.yaml` shows the same settings with a comment each; a test keeps the two equal. YAML comes in
-through `load_config`, which names the line of every mistake and reports all of them at once.
-"""
+"""From YAML to settings: checks everything, names the line of every mistake, and reports all of them at once."""
 
 import math
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
+from dataclasses import MISSING, fields, is_dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
+from pipeline.config.settings import (
+    CameraConfig,
+    CaptureConfig,
+    Config,
+    DetectorConfig,
+    MatcherConfig,
+    Moment,
+    ReidConfig,
+    RuntimeConfig,
+    TopologyConfig,
+    TrackerConfig,
+    ViewConfig,
+)
 from pipeline.errors import ConfigError
 
 _CAMERA_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")  # goes into file names, Redis keys and URLs
-
-
-@dataclass(frozen=True, slots=True)
-class CameraConfig:
-    id: str
-    source: str
-    start_time: float | None = None  # Unix seconds of the first frame of a file; null: 0 in replay, now in a live run
-    clock_offset_s: float = 0.0  # added to the camera's time stamps
-    detect_every_s: float = 0.0  # 0: every frame
-    exits: tuple[tuple[tuple[float, float], ...], ...] = ()  # polygons, px, where people leave in mid-picture
-    calibration: str | None = None
-    detections: str | None = None  # detector.kind recorded: MOTChallenge det.txt of this camera
-
-
-@dataclass(frozen=True, slots=True)
-class DetectorConfig:
-    kind: Literal["auto", "yolo", "hog", "recorded"] = "auto"
-    weights: str = "yolo11n.pt"
-    weights_sha256: str | None = None
-    confidence: float = 0.1  # weak boxes may only continue a track (tracker.low_confidence)
-    image_size_px: int = 640
-    device: str = "auto"
-
-
-@dataclass(frozen=True, slots=True)
-class TrackerConfig:
-    high_confidence: float = 0.45
-    low_confidence: float = 0.1
-    birth_confidence: float = 0.5
-    match_iou: float = 0.2
-    confirm_s: float = 0.1
-    lost_s: float = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class ReidConfig:
-    backbone: Literal["auto", "osnet_x0_25", "osnet_x1_0", "resnet50", "handcrafted"] = "auto"
-    weights: str | None = None  # null: the backbone's usual weights
-    weights_sha256: str | None = None
-    head: Literal["mean", "sta"] = "sta"
-    fusion: Literal["paper", "global", "discriminative", "stripes"] = "global"
-    clip_frames: int = 4
-    stripes: int = 4
-    first_clip_s: float = 0.4
-    every_s: float = 1.0
-    crop_every_s: float = 0.25  # one crop of a track, the best, is encoded per this time
-    device: str = "auto"
-
-
-@dataclass(frozen=True, slots=True)
-class MatcherConfig:
-    threshold: float | Literal["auto"] = "auto"
-    absence_s: float = 5.0
-    occlusion_s: float = 10.0
-    lateness_s: float = 2.0
-    identity_ttl_s: float = 86400.0
-    decide_every_s: float = 0.2
-    patience_s: float = 1.5
-    margin: float = 0.05
-    features_per_identity: int = 10
-    min_quality: float = 0.15
-
-
-@dataclass(frozen=True, slots=True)
-class TopologyConfig:
-    """Either an ordered pair with its transit time, or a pair of cameras that see the same ground."""
-
-    from_camera: str | None = None
-    to_camera: str | None = None
-    transit_s: tuple[float, float] | None = None
-    pair: tuple[str, str] | None = None
-    overlap: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class BusConfig:
-    url: str | None = None
-    max_messages: int = 20000
-    spool_mb: int = 256
-    spool_s: float = 600.0
-
-
-@dataclass(frozen=True, slots=True)
-class CaptureConfig:
-    rtsp_transport: Literal["tcp", "udp"] = "tcp"
-    open_timeout_s: float = 5.0
-    stalled_s: float = 5.0
-    frozen_s: float = 10.0
-    reconnect_s: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
-    refused_s: tuple[float, ...] = (60.0, 120.0, 300.0, 900.0)
-    healthy_s: float = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class BackgroundConfig:
-    references: bool = True
-    segmenter: Literal["auto", "grabcut", "yolo"] = "auto"
-    weights: str = "yolo11n-seg.pt"
-    weights_sha256: str | None = None
-    device: str = "auto"
-    min_quality: float = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class RetentionConfig:
-    features_s: float = 86400.0
-    crops_s: float = 604800.0
-    references_s: float = 604800.0
-    crops_per_identity: int = 8
-
-
-@dataclass(frozen=True, slots=True)
-class ViewConfig:
-    trail_s: float = 2.0
-    host: str = "127.0.0.1"
-    port: int = 8765
-    insecure: bool = False
-    preview_fps: float = 8.0
-    preview_width_px: int = 640
-
-
-@dataclass(frozen=True, slots=True)
-class RuntimeConfig:
-    cameras_per_worker: int = 1
-    inference_threads: int = 0
-    tick_every_s: float = 0.2
-    heartbeat_s: float = 1.0
-    hang_s: float = 15.0
-    restarts_per_minute: int = 5
-    seed: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Config:
-    site: str = "site"
-    cameras: tuple[CameraConfig, ...] = ()
-    detector: DetectorConfig = field(default_factory=DetectorConfig)
-    tracker: TrackerConfig = field(default_factory=TrackerConfig)
-    reid: ReidConfig = field(default_factory=ReidConfig)
-    matcher: MatcherConfig = field(default_factory=MatcherConfig)
-    topology: tuple[TopologyConfig, ...] = ()
-    bus: BusConfig = field(default_factory=BusConfig)
-    capture: CaptureConfig = field(default_factory=CaptureConfig)
-    background: BackgroundConfig = field(default_factory=BackgroundConfig)
-    retention: RetentionConfig = field(default_factory=RetentionConfig)
-    view: ViewConfig = field(default_factory=ViewConfig)
-    runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
-
-    def camera(self, camera_id: str) -> CameraConfig:
-        """The camera of this id.
-
-        Raises:
-            ConfigError: there is none; names those that exist.
-        """
-        for camera in self.cameras:
-            if camera.id == camera_id:
-                return camera
-        known = ", ".join(c.id for c in self.cameras) or "none"
-        raise ConfigError(f"no camera {camera_id!r} in the config; it has: {known}")
-
-    def with_cameras(self, cameras: tuple[CameraConfig, ...]) -> "Config":
-        return replace(self, cameras=cameras)
-
 
 # What YAML makes of plain values; every other tag asks for an object
 _PLAIN_TAGS = frozenset({"null", "bool", "int", "float", "str", "timestamp", "seq", "map"})
@@ -383,6 +230,8 @@ def _read_scalar(kind: Any, node: yaml.Node, place: _Place, environment: Mapping
             return None
         return _expand(node.value, node, place, environment, name)
     try:
+        if kind is Moment:
+            return _moment(node.value, tag)
         if kind is bool and tag == "bool":
             return yaml.SafeLoader("").construct_yaml_bool(node)
         if kind is int and tag == "int":
@@ -393,6 +242,20 @@ def _read_scalar(kind: Any, node: yaml.Node, place: _Place, environment: Mapping
         pass
     place.mistake(node, f"{name}: expected {_type_name(kind)}, got {_text(node)}")
     return None
+
+
+def _moment(text: str, tag: str) -> float:
+    """Unix seconds of a number or of an ISO 8601 time.
+
+    Raises:
+        ValueError: it is neither, or its time zone is missing.
+    """
+    if tag in ("int", "float"):
+        return float(text.replace("_", ""))
+    at = datetime.fromisoformat(text)
+    if at.tzinfo is None:
+        raise ValueError("without a time zone")
+    return at.timestamp()
 
 
 def _expand(value: str, node: yaml.Node, place: _Place, environment: Mapping[str, str], name: str) -> str:
@@ -408,7 +271,14 @@ def _expand(value: str, node: yaml.Node, place: _Place, environment: Mapping[str
 def _type_name(kind: Any) -> str:
     if get_origin(kind) is Literal:
         return "/".join(map(str, get_args(kind)))
-    return {str: "text", int: "a whole number", float: "a number", bool: "true or false"}.get(kind, "a section")
+    names = {
+        str: "text",
+        int: "a whole number",
+        float: "a number",
+        bool: "true or false",
+        Moment: "Unix seconds, or a time with its zone such as 2026-03-01T09:00:00Z",
+    }
+    return names.get(kind, "a section")
 
 
 def _tag(node: yaml.Node) -> str:
