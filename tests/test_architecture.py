@@ -14,7 +14,7 @@ OWN = ("pipeline", "detectors", "reid", "run_pipeline")
 # Each layer may import the layers before it. Parts of one layer do not import each other.
 LAYERS = (
     ("pipeline.types", "pipeline.errors"),
-    ("pipeline.config", "pipeline.ports", "pipeline.boxes", "pipeline.retrieval"),
+    ("pipeline.config", "pipeline.ports", "pipeline.boxes", "pipeline.retrieval", "pipeline.seqinfo"),
     (
         "pipeline.capture",
         "pipeline.tracking",

@@ -1,6 +1,5 @@
 """Folders of pictures: the MOTChallenge layout (`img1/`, `seqinfo.ini`), or just pictures."""
 
-import configparser
 import logging
 import re
 from collections.abc import Iterator, Mapping
@@ -10,7 +9,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from pipeline.errors import SourceUnavailable
+from pipeline.errors import DecodeError, SourceUnavailable
+from pipeline.seqinfo import read_seqinfo
 from pipeline.types import Frame, ImageArray
 
 log = logging.getLogger(__name__)
@@ -42,8 +42,11 @@ def list_pictures(folder: Path) -> PictureList:
     """
     if not folder.is_dir():
         raise SourceUnavailable(f"{folder}: is not a folder; check the camera's source")
-    info = _read_seqinfo(folder / "seqinfo.ini")
-    inner = folder / info.get("imdir", "img1")
+    try:
+        info = read_seqinfo(folder / "seqinfo.ini")
+    except DecodeError as error:
+        raise SourceUnavailable(str(error)) from None
+    inner = folder / info.image_dir
     is_mot = inner.is_dir()
     place = inner if is_mot else folder
     files = (path for path in place.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
@@ -53,31 +56,7 @@ def list_pictures(folder: Path) -> PictureList:
     numbers = tuple(int(p.stem) - 1 if p.stem.isdecimal() else -1 for p in paths) if is_mot else ()
     if not numbers or min(numbers) < 0 or len(set(numbers)) < len(numbers):
         numbers = tuple(range(len(paths)))
-    return PictureList(paths, numbers, _fps(info, folder))
-
-
-def _read_seqinfo(path: Path) -> Mapping[str, str]:
-    if not path.is_file():
-        return {}
-    parser = configparser.ConfigParser(interpolation=None)
-    try:
-        parser.read_string(path.read_text(encoding="utf-8"))
-        return dict(parser["Sequence"])
-    except (configparser.Error, KeyError, UnicodeDecodeError, OSError):
-        raise SourceUnavailable(
-            f"{path}: is not a MOTChallenge seqinfo.ini (section [Sequence] with frameRate)"
-        ) from None
-
-
-def _fps(info: Mapping[str, str], folder: Path) -> float:
-    text = info.get("framerate", str(DEFAULT_FPS))
-    try:
-        fps = float(text)
-    except ValueError:
-        fps = 0.0
-    if not 0.0 < fps < 1e6:
-        raise SourceUnavailable(f"{folder / 'seqinfo.ini'}: frameRate: expected a number above 0, got {text!r}")
-    return fps
+    return PictureList(paths, numbers, info.fps or DEFAULT_FPS)
 
 
 def read_picture(path: Path) -> ImageArray | None:
