@@ -279,7 +279,7 @@ def histogram(pairs: PairDistances, basis: str = "ground truth") -> dict[str, An
     The bins begin at 0 and end where the last pair lies; without any pair there is one empty bin.
     """
     everything = np.concatenate([pairs.same, pairs.different])
-    bins = max(1, math.ceil(round(float(everything.max(initial=0.0)) / _BIN, 6)))
+    bins = max(1, math.ceil(round(float(everything.max(initial=0.0)) / _BIN, 4)))
     edges = np.round(np.arange(bins + 1) * _BIN, 6)
     limits = np.append(edges[:-1], np.inf)  # a distance on the last edge belongs to the last bin
     same, different = (np.histogram(part, limits)[0].tolist() for part in (pairs.same, pairs.different))

@@ -120,10 +120,10 @@ def camera_files(folder: Path) -> dict[str, Path]:
     """
     if not folder.is_dir():
         raise ConfigError(f"{folder}: no such folder; expected ground truth as {_LAYOUTS}")
+    if (folder / "gt" / "gt.txt").is_file():  # other texts beside it are detections or results
+        return {folder.resolve().name: folder / "gt" / "gt.txt"}
     found = [(path.stem, path) for path in sorted(folder.glob("*.txt"))]
     found += [(path.parent.parent.name, path) for path in sorted(folder.glob("*/gt/gt.txt"))]
-    if (folder / "gt" / "gt.txt").is_file():
-        found.append((folder.resolve().name, folder / "gt" / "gt.txt"))
     files: dict[str, Path] = {}
     for name, path in found:
         if name in files:

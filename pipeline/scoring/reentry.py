@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.scoring.appearances import TracedCamera, assign
 from pipeline.scoring.ground_truth import CameraTruth, GroundTruth, Role, TrueVisit
@@ -23,7 +24,7 @@ class TrueReturn:
 
     Attributes:
         first_frame, last_frame: of the stay that begins. at_s: time of the first.
-        is_sure: False ("likely"): neither a miss nor a false alarm.
+        is_sure: False ("likely", or sooner than `absence_s`): neither a miss nor a false alarm.
     """
 
     camera_id: str
@@ -92,25 +93,32 @@ def _percentiles(name: str, values: Sequence[float]) -> dict[str, float | None]:
 def true_returns(truth: GroundTruth, times: Mapping[str, FrameTimes], absence_s: float) -> list[TrueReturn]:
     """The re-entries of the ground truth in the cameras of `times`: from visits.csv, else from gaps."""
     if truth.visits is not None:
-        return [_from_visit(v, times[v.camera_id]) for v in truth.visits if v.visit >= 2 and v.camera_id in times]
+        short = set(short_absences(truth, times, absence_s))
+        visits = (v for v in truth.visits if v.visit >= 2 and v.camera_id in times)
+        return [_from_visit(v, times[v.camera_id], v.is_sure and v not in short) for v in visits]
     cameras = [camera for camera in truth.cameras if camera in times]
     return [r for camera in cameras for r in _from_gaps(camera, truth.cameras[camera], times[camera], absence_s)]
 
 
-def _from_visit(visit: TrueVisit, times: FrameTimes) -> TrueReturn:
+def _from_visit(visit: TrueVisit, times: FrameTimes, is_sure: bool) -> TrueReturn:
     first, last = visit.entry_frame, visit.exit_frame
-    return TrueReturn(visit.camera_id, visit.person_id, first, last, times.second(first), visit.is_sure)
+    return TrueReturn(visit.camera_id, visit.person_id, first, last, times.second(first), is_sure)
 
 
-def short_absences(truth: GroundTruth, times: Mapping[str, FrameTimes], absence_s: float) -> int:
-    """How many returns of visits.csv came sooner than `absence_s` after the person's last visit."""
+def short_absences(truth: GroundTruth, times: Mapping[str, FrameTimes], absence_s: float) -> list[TrueVisit]:
+    """The visits of visits.csv that begin sooner than `absence_s` after the person's last one.
+
+    By the definition of a re-entry they are none; measured from other boxes they may be. They count as likely ones.
+    """
     exits = {(v.camera_id, v.person_id, v.visit): v.exit_frame for v in truth.visits or ()}
-    short = 0
+    short = []
     for visit in truth.visits or ():
         left = exits.get((visit.camera_id, visit.person_id, visit.visit - 1))
-        if left is not None and visit.camera_id in times:
-            of_camera = times[visit.camera_id]
-            short += of_camera.second(visit.entry_frame) - of_camera.second(left) < absence_s - _ROUNDING_S
+        if left is None or visit.camera_id not in times:
+            continue
+        of_camera = times[visit.camera_id]
+        if of_camera.second(visit.entry_frame) - of_camera.second(left) < absence_s - _ROUNDING_S:
+            short.append(visit)
     return short
 
 
@@ -136,12 +144,12 @@ def _from_gaps(camera_id: str, truth: CameraTruth, times: FrameTimes, absence_s:
             yield TrueReturn(camera_id, int(person), int(frames[first]), int(frames[end - 1]), at_s, is_sure)
 
 
-def _looked_between(frames: IntArray, annotated: IntArray | None) -> Any:
+def _looked_between(frames: IntArray, annotated: IntArray | None) -> npt.NDArray[np.bool_]:
     """(F - 1,) whether an annotated frame lies between each frame and the next."""
     if annotated is None:
         return np.diff(frames) > 1
     after = np.searchsorted(annotated, frames[:-1], side="right")
-    return np.searchsorted(annotated, frames[1:], side="left") > after
+    return np.asarray(np.searchsorted(annotated, frames[1:], side="left") > after)
 
 
 def said_returns(events: Sequence[IdentityEvent], cameras: Iterable[str]) -> list[SaidReturn]:
@@ -236,8 +244,9 @@ def _can_be_judged(said: SaidReturn, traced: TracedCamera) -> bool:
     return len(near) == 0 or bool((traced.places[near] >= 0).any())
 
 
-def _near(said: SaidReturn, frames: IntArray, times: FrameTimes) -> Any:
-    return np.abs(times.seconds(frames) - said.at_s) <= NEAR_S + _ROUNDING_S
+def _near(said: SaidReturn, frames: IntArray, times: FrameTimes) -> npt.NDArray[np.bool_]:
+    near: npt.NDArray[np.bool_] = np.abs(times.seconds(frames) - said.at_s) <= NEAR_S + _ROUNDING_S
+    return near
 
 
 def _taken_for(

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from pipeline.scoring.alignment import ScoredCamera, align_camera
 from pipeline.scoring.appearances import Appearance, TracedCamera, trace_camera
 from pipeline.scoring.ceiling import ceiling, ceiling_appearances
@@ -156,8 +158,8 @@ class _Scoring:
         short = short_absences(self._truth, times, self._absence_s)
         if short:
             self._warnings.append(
-                f"visits.csv: returns less than absence_s ({self._absence_s:g} s) after the last visit: {short}; they "
-                "count as re-entries to be found"
+                f"visits.csv: {len(short)} returns less than absence_s ({self._absence_s:g} s) after the last visit: "
+                "by definition no re-entries, counted as likely ones"
             )
         true = [r for r in true_returns(self._truth, times, self._absence_s) if self._is_recorded(r)]
         events = self._results.events
@@ -178,9 +180,22 @@ class _Scoring:
     def _mapping(self, final: Sequence[TracedCamera]) -> dict[str, dict[int, int]]:
         """Camera → identity → person: the site's one mapping, or each sequence's own."""
         if self._independent:
-            return {one.camera_id: identity_mapping([one.camera]) for one in final}
-        mapping = identity_mapping([one.camera for one in final])
+            return {one.camera_id: _person_of([one.camera]) for one in final}
+        mapping = _person_of([one.camera for one in final])
         return {one.camera_id: mapping for one in final}
+
+
+def _person_of(cameras: Sequence[ScoredCamera]) -> dict[int, int]:
+    """`identity_mapping`, where ties do not depend on what the identities are called: by who is seen first."""
+    seen: dict[int, int] = {}
+    for camera in sorted(cameras, key=lambda c: c.camera_id):
+        rows = camera.result
+        in_order = rows.ids[np.lexsort((*rows.xywh.T[::-1], rows.frames))].tolist()
+        for identity_id in dict.fromkeys(in_order):
+            seen.setdefault(identity_id, len(seen) if identity_id >= 0 else identity_id)  # below 0: nobody known
+    numbered = [c.with_ids(np.array([seen[i] for i in c.result.ids.tolist()], np.int64)) for c in cameras]
+    mapping = identity_mapping(numbered)
+    return {identity_id: mapping[number] for identity_id, number in seen.items() if number in mapping}
 
 
 def _scored(camera: ScoredCamera) -> dict[str, Any]:
