@@ -1,1 +1,1 @@
-"""Single-camera tracking and the choice of crops; read kalman, association, table, tracker, then sampling."""
+"""Single-camera tracking and the choice of crops; read kalman, association, table, history, tracker, then sampling."""

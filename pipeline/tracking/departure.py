@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.boxes import inside_polygon, outside_share, touches_edge
-from pipeline.tracking.kalman import StateArray, state_boxes
+from pipeline.tracking.kalman import StateArray, state_corners
 from pipeline.types import FloatArray, TimeArray
 
 Polygon: TypeAlias = Sequence[tuple[float, float]]
@@ -44,7 +44,7 @@ def left_picture(
     left = touches_edge(last_xyxy, width_px, height_px, max(2.0, EDGE_SHARE * max(size_px)))
     ahead = mean.copy()
     ahead[..., 0] += mean[..., 1] * (seen_s + LEAVE_WITHIN_S)[:, None]
-    left |= outside_share(state_boxes(ahead), width_px, height_px) > GONE_SHARE
+    left |= outside_share(state_corners(ahead[..., 0].T).T, width_px, height_px) > GONE_SHARE
     feet = np.stack([(last_xyxy[:, 0] + last_xyxy[:, 2]) / 2, last_xyxy[:, 3]], axis=1)
     for polygon in exits:
         left |= inside_polygon(feet, polygon)

@@ -1,15 +1,18 @@
 """A constant-velocity Kalman model of boxes in real seconds, for all tracks at once.
 
 The state of a box is centre, width and height with their velocities. The four axes do not interact (F, Q, H and R are
-block-diagonal), so a track is four independent filters of two states: mean (N, 4, 2) and covariance (N, 4, 2, 2)
-instead of (N, 8) and (N, 8, 8). It equals `filterpy.kalman.KalmanFilter` with the eight-state matrices, as a test
-shows.
+block-diagonal), so a track is four independent filters of two states, and every matrix product of the textbook is
+written out for 2 x 2: no products, no inverse, one array operation for all tracks and axes. It equals
+`filterpy.kalman.KalmanFilter` with the eight-state matrices, as a test shows.
+
+Layout: states (5, 4, N) float64. First index: position px, velocity px/s, and the covariance's three different entries
+pp px², pv px²/s, vv px²/s²; second: the axes cx, cy, w, h; last: the tracks, side by side in memory.
 
 Noise is stated per second and in shares of the box's height, so that it neither depends on the frame rate nor on how
 far away the person is.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
@@ -21,8 +24,11 @@ from pipeline.types import FloatArray
 StateArray: TypeAlias = npt.NDArray[np.float64]
 PerAxis: TypeAlias = tuple[float, float, float, float]
 
-AXES = 4  # cx, cy, w, h
 SMALLEST_PX = 1.0  # a predicted box never shrinks below this
+_LEAST = np.array([[-np.inf], [-np.inf], [SMALLEST_PX], [SMALLEST_PX]])
+# Corners to centre and size, and back. The factors are powers of two, so that each result is rounded once.
+_CENTRE_OF = np.array([[0.5, 0, 0.5, 0], [0, 0.5, 0, 0.5], [-1, 0, 1, 0], [0, -1, 0, 1]])
+_CORNERS_OF = np.array([[1, 0, -0.5, 0], [0, 1, 0, -0.5], [1, 0, 0.5, 0], [0, 1, 0, 0.5]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,69 +53,74 @@ class MotionNoise:
     doubt: float = 1.0
 
 
-@dataclass(frozen=True, slots=True)
 class BoxKalman:
     """Starts, predicts and corrects states; holds no state of its own. N may be 0 everywhere."""
 
-    noise: MotionNoise = field(default_factory=MotionNoise)
+    def __init__(self, noise: MotionNoise | None = None) -> None:
+        noise = noise or MotionNoise()
+        self._doubt = noise.doubt
+        self._measured = np.array(noise.measured)[:, None] ** 2  # (4, 1)
+        self._first_velocity = np.array(noise.first_velocity)[:, None] ** 2
+        # Q of one unit of height² is a polynomial of dt: (entry pp, pv, vv; axis; power 1, 2, 3)
+        drift = Q_continuous_white_noise(dim=2, dt=1.0)
+        acceleration = np.array(noise.acceleration) ** 2
+        self._noise = np.zeros((3, 4, 3))
+        self._noise[0, :, 2] = acceleration * drift[0, 0]
+        self._noise[1, :, 1] = acceleration * drift[0, 1]
+        self._noise[2, :, 0] = acceleration * drift[1, 1]
+        self._noise[0, :, 0] = np.array(noise.jitter) ** 2
 
-    def start(self, xyxy: FloatArray) -> tuple[StateArray, StateArray]:
-        """Mean (N, 4, 2) and covariance (N, 4, 2, 2) of boxes (N, 4) px seen for the first time."""
-        boxes = xyxy_to_cxcywh(xyxy)
-        height = np.maximum(boxes[:, 3:4], SMALLEST_PX)
-        mean = np.stack([boxes, np.zeros_like(boxes)], axis=-1)
-        covariance = np.zeros((len(boxes), AXES, 2, 2))
-        covariance[..., 0, 0] = (2 * np.array(self.noise.measured) * height) ** 2
-        covariance[..., 1, 1] = (np.array(self.noise.first_velocity) * height) ** 2
-        return mean, covariance
+    def start(self, corners: FloatArray) -> StateArray:
+        """States of boxes (4, N) px seen for the first time."""
+        states = np.zeros((5, 4, corners.shape[1]))
+        states[0] = centre_and_size(corners)
+        height2 = np.maximum(states[0, 3], SMALLEST_PX) ** 2
+        states[2] = 4 * self._measured * height2
+        states[4] = self._first_velocity * height2
+        return states
 
-    def predict(self, mean: StateArray, covariance: StateArray, dt_s: float) -> tuple[StateArray, StateArray]:
-        """The states `dt_s` >= 0 seconds later: x = F x, P = F P F' + Q."""
-        transition = np.array([[1.0, dt_s], [0.0, 1.0]])
-        height = np.maximum(mean[:, 3:4, 0], SMALLEST_PX)
-        return (
-            mean @ transition.T,
-            transition @ covariance @ transition.T + self.process_noise(height, dt_s),
-        )
+    def predict(self, states: StateArray, dt_s: float) -> StateArray:
+        """The states `dt_s` >= 0 seconds later: x = F x, P = F P F' + Q with F = [[1, dt], [0, 1]]."""
+        later = states.copy()
+        position, velocity, pp, pv, vv = later
+        position += dt_s * velocity
+        pp += dt_s * pv
+        pv += dt_s * vv
+        pp += dt_s * pv  # the second half, with the new pv: dt (2 pv + dt vv) in all
+        later[2:] += self.process_noise(np.maximum(states[0, 3], SMALLEST_PX), dt_s)
+        return later
 
     def process_noise(self, height_px: StateArray, dt_s: float) -> StateArray:
-        """Q (N, 4, 2, 2) for heights (N, 1) px. Two steps of dt/2 add up to one of dt."""
-        drift = Q_continuous_white_noise(dim=2, dt=dt_s, spectral_density=1.0)
-        walk = np.array([[dt_s, 0.0], [0.0, 0.0]])
-        speed_up = (np.array(self.noise.acceleration) * height_px) ** 2  # (N, 4)
-        jitter = (np.array(self.noise.jitter) * height_px) ** 2
-        return speed_up[..., None, None] * drift + jitter[..., None, None] * walk
+        """Q (3, 4, N), entries pp, pv, vv, for heights (N,) px. Two steps of dt/2 add up to one of dt."""
+        unit = np.dot(self._noise, (dt_s, dt_s**2, dt_s**3))  # (3, 4)
+        return unit[:, :, None] * (height_px * height_px)
 
-    def measurement_noise(self, height_px: StateArray, confidence: FloatArray) -> StateArray:
-        """Variances (N, 4) of the measured centre and size for heights (N, 1) px."""
-        distrust = 1.0 + self.noise.doubt * (1.0 - confidence.astype(np.float64))[:, None]
-        return (np.array(self.noise.measured) * height_px * distrust) ** 2
+    def correct(self, states: StateArray, corners: FloatArray, confidence: FloatArray) -> StateArray:
+        """The states after boxes (4, N) px with confidences (N,) were seen, one each.
 
-    def correct(
-        self, mean: StateArray, covariance: StateArray, xyxy: FloatArray, confidence: FloatArray
-    ) -> tuple[StateArray, StateArray]:
-        """The states after boxes (N, 4) px with confidences (N,) were seen, one each.
-
-        Joseph's form P = (I - K H) P (I - K H)' + K R K', as filterpy has it: stays symmetric and positive.
+        With one measured value an axis, K = (pp, pv) / (pp + R) and P = (I - K H) P: `pp` and `pv` shrink by
+        R / (pp + R), which cannot turn negative as a difference could.
         """
-        height = np.maximum(mean[:, 3:4, 0], SMALLEST_PX)
-        variance = self.measurement_noise(height, confidence)  # R, (N, 4)
-        gain = covariance[..., 0] / (covariance[..., 0, 0] + variance)[..., None]  # K, (N, 4, 2)
-        innovation = xyxy_to_cxcywh(xyxy) - mean[..., 0]  # y, (N, 4)
-        keep = np.broadcast_to(np.eye(2), covariance.shape).copy()  # I - K H
-        keep[..., 0] -= gain
-        corrected = keep @ covariance @ np.swapaxes(keep, -1, -2)
-        corrected += variance[..., None, None] * gain[..., :, None] * gain[..., None, :]
-        return mean + gain * innovation[..., None], corrected
+        after = states.copy()
+        position, velocity, pp, pv, vv = after
+        distrust = 1.0 + self._doubt * (1.0 - confidence.astype(np.float64))
+        deviation = np.maximum(position[3], SMALLEST_PX) * distrust
+        variance = self._measured * (deviation * deviation)  # R, (4, N)
+        total = pp + variance
+        innovation = centre_and_size(corners) - position
+        innovation /= total
+        position += pp * innovation
+        velocity += pv * innovation
+        vv -= pv * pv / total
+        after[2:4] *= variance / total
+        return after
 
 
-def xyxy_to_cxcywh(xyxy: FloatArray) -> StateArray:
-    """Corners (N, 4) to centre and size (N, 4), as float64."""
-    corners = xyxy.astype(np.float64)
-    return np.concatenate([(corners[:, :2] + corners[:, 2:]) / 2, corners[:, 2:] - corners[:, :2]], axis=1)
+def centre_and_size(corners: FloatArray) -> StateArray:
+    """Corners (4, N) to centre and size (4, N), as float64."""
+    return np.dot(_CENTRE_OF, corners)
 
 
-def state_boxes(mean: StateArray) -> FloatArray:
-    """The boxes (N, 4) xyxy px of states (N, 4, 2)."""
-    centre, size = mean[:, :2, 0], np.maximum(mean[:, 2:, 0], SMALLEST_PX)
-    return np.concatenate([centre - size / 2, centre + size / 2], axis=1).astype(np.float32)
+def state_corners(position: StateArray) -> FloatArray:
+    """The corners (4, N) px, float32, of centres and sizes (4, N): the first of the states."""
+    return np.dot(_CORNERS_OF, np.maximum(position, _LEAST)).astype(np.float32)

@@ -3,9 +3,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.optimize import linear_sum_assignment
 
+from pipeline.boxes import box_iou
 from pipeline.config import TrackerConfig
-from pipeline.tracking.association import UNMATCHED, Candidates, assign, associate, in_canonical_order
+from pipeline.tracking.association import (
+    UNMATCHED,
+    Candidates,
+    assign,
+    associate,
+    corner_iou,
+    in_canonical_order,
+)
 from pipeline.types import Detections
 
 CONFIG = TrackerConfig(high_confidence=0.5, low_confidence=0.1, birth_confidence=0.6, match_iou=0.2)
@@ -84,6 +93,51 @@ def test_assignment_is_one_to_one_and_within_the_gate(similarity):
     rows, columns = assign(similarity, 0.3)
     assert len(set(rows.tolist())) == len(rows) == len(set(columns.tolist()))
     assert (similarity[rows, columns] >= 0.3).all()
+
+
+# Coarse values, so that ties and several pairs per row and column are common.
+coarse = arrays(
+    np.float32,
+    st.tuples(st.integers(0, 7), st.integers(0, 7)),
+    elements=st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.5625, 0.75, 1.0]),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(coarse, st.sampled_from([0.2, 0.5]))
+def test_no_assignment_has_a_larger_total_than_the_one_found(similarity, least):
+    """The short way, where every column has a row of its own, is no worse than the Hungarian method."""
+    rows, columns = assign(similarity, least)
+    gated = np.where(similarity >= least, similarity, 0)
+    best = gated[linear_sum_assignment(gated, maximize=True)].sum()
+    assert similarity[rows, columns].sum() == best  # sums of these values are exact
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 7), st.integers(1, 7))
+def test_without_ties_the_pairs_are_those_of_the_hungarian_method(seed, count_rows, count_columns):
+    rng = np.random.default_rng(seed)
+    similarity = rng.random((count_rows, count_columns)).astype(np.float32)
+    similarity[rng.random(similarity.shape) < 0.6] = 0.0
+    gated = np.where(similarity >= 0.3, similarity, 0)
+    expected = {(r, c) for r, c in zip(*linear_sum_assignment(gated, maximize=True), strict=True) if gated[r, c]}
+    rows, columns = assign(similarity, 0.3)
+    assert set(zip(rows.tolist(), columns.tolist(), strict=True)) == expected
+
+
+def test_two_columns_that_want_the_same_row_are_settled_by_the_total():
+    rows, columns = assign(np.array([[0.9, 0.8], [0.7, 0.1]]), 0.3)
+    assert sorted(zip(rows.tolist(), columns.tolist(), strict=True)) == [(0, 1), (1, 0)]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 10_000), st.integers(0, 6), st.integers(0, 6))
+def test_corner_iou_equals_box_iou_to_the_bit(seed, count_a, count_b):
+    rng = np.random.default_rng(seed)
+    low = rng.uniform(-50, 300, (count_a + count_b, 2))
+    boxes = np.concatenate([low, low + rng.uniform(1, 200, low.shape)], axis=1).astype(np.float32)
+    a, b = boxes[:count_a], boxes[count_a:]
+    np.testing.assert_array_equal(corner_iou(a.T, b.T), box_iou(a, b))
 
 
 def test_boxes_without_area_are_dropped():
