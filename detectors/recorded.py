@@ -30,7 +30,7 @@ class RecordedDetector:
         Raises:
             DecodeError: a file or row that cannot be read, named with its line.
         """
-        self._cameras = {camera_id: _read(Path(path), confidence) for camera_id, path in files.items()}
+        self._cameras = {camera_id: read_detections(Path(path), confidence) for camera_id, path in files.items()}
 
     def detect(self, frames: Sequence[Frame]) -> list[Detections]:
         """The recorded persons of each frame, in the file's order.
@@ -47,7 +47,12 @@ class RecordedDetector:
         return self._cameras[frame.camera_id].get(frame.index + 1, Detections.empty())
 
 
-def _read(path: Path, confidence: float) -> dict[int, Detections]:
+def read_detections(path: Path, confidence: float = 0.0) -> dict[int, Detections]:
+    """Detections by frame number, from 1, of one det.txt; frames without any are left out.
+
+    Raises:
+        DecodeError: a file or row that cannot be read, named with its line.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -21,6 +21,7 @@ from pipeline.capture.watchdog import CameraCondition
 from pipeline.config import CameraConfig, Config, MatcherConfig
 from pipeline.errors import ConfigError, WeightsError
 from pipeline.ports import ClipHead, CropEncoder, Detector, EncoderDescription, Segmenter, Source
+from pipeline.types import Detections
 
 if TYPE_CHECKING:
     from pipeline.identity.matcher import Matcher
@@ -144,6 +145,17 @@ def build_detector(config: Config) -> Detector:
                 sha256=detector.weights_sha256,
             )
     raise ConfigError("detector.kind: auto must be settled first")
+
+
+def read_detections(path: Path) -> Mapping[int, Detections]:
+    """The detections of a MOTChallenge det.txt by frame number, from 1.
+
+    Raises:
+        DecodeError: a row that cannot be read, named with its line.
+    """
+    from detectors.recorded import read_detections as read
+
+    return read(path)
 
 
 def build_encoder(config: Config) -> CropEncoder:

@@ -57,6 +57,8 @@ def test_a_run_without_anybody_leaves_complete_empty_files(tmp_path, recorder):
     assert rows(tmp_path) == rows(tmp_path, "tracks_online", "hall") == []
     assert (tmp_path / "identities.jsonl").read_text() == ""
     assert sorted(p.name for p in (tmp_path / "tracks").iterdir()) == ["door.txt", "hall.txt"]
+    assert rows(tmp_path, "tracks_local") == []
+    assert (tmp_path / "tracks_local" / "keys.csv").read_text() == "camera,track,epoch,track_id\n"
 
 
 def test_tracks_that_were_never_identified_count_from_a_million(tmp_path, recorder):
@@ -66,6 +68,35 @@ def test_tracks_that_were_never_identified_count_from_a_million(tmp_path, record
     recorder.close()
     assert ids(tmp_path) == [(1, UNIDENTIFIED), (1, UNIDENTIFIED + 1)]
     assert ids(tmp_path, "tracks_online") == [(1, 0), (1, 0)]  # 0 may occur more than once
+
+
+def test_ids_of_tracks_that_were_never_identified_are_unique_over_the_site_and_in_order_of_cameras(tmp_path, recorder):
+    recorder.tracklet(tracklet(key(1, "hall"), [0]))
+    recorder.tracklet(tracklet(key(1), [0]))
+    recorder.tracklet(tracklet(key(2), [5]))
+    recorder.tracklet(tracklet(key(2, "hall"), [5]))
+    recorder.close()
+    assert ids(tmp_path) == [(1, UNIDENTIFIED), (6, UNIDENTIFIED + 1)]
+    assert ids(tmp_path, camera="hall") == [(1, UNIDENTIFIED + 2), (6, UNIDENTIFIED + 3)]
+
+
+def test_local_tracks_count_over_epochs_and_keep_boxes_that_an_identity_has_twice(tmp_path, recorder):
+    for n, track in enumerate((key(1), key(7), key(1, epoch="b"))):
+        recorder.event(linked(n + 1, 4, track, -1.0))
+    recorder.tracklet(tracklet(key(7), [0, 1]))
+    recorder.tracklet(tracklet(key(1), [1, 2], x=200, confidence=0.8))
+    recorder.tracklet(tracklet(key(1, epoch="b"), [8, 9]))
+    recorder.tracklet(tracklet(key(3, "hall"), [0]))
+    recorder.close()
+    assert ids(tmp_path) == [(1, 4), (2, 4), (3, 4), (9, 4), (10, 4)]
+    assert ids(tmp_path, "tracks_local") == [(1, 1), (2, 1), (2, 2), (3, 2), (9, 3), (10, 3)]
+    assert rows(tmp_path, "tracks_local")[0] == "1,1,10.00,20.00,30.00,60.00,0.900,-1,-1,-1"
+    assert (tmp_path / "tracks_local" / "keys.csv").read_text().splitlines()[1:] == [
+        "door,1,1,7",
+        "door,2,1,1",
+        "door,3,b,1",
+        "hall,1,1,3",
+    ]
 
 
 def test_frames_between_two_detections_are_interpolated_with_confidence_0(tmp_path, recorder):
@@ -128,6 +159,8 @@ def test_the_rows_of_a_forgotten_person_are_not_written(tmp_path, recorder):
     recorder.event(linked(3, 1, None, 5.0, kind="forgotten"))
     recorder.close()
     assert ids(tmp_path) == ids(tmp_path, "tracks_online") == [(1, 2)]
+    assert ids(tmp_path, "tracks_local") == [(1, 2)]
+    assert (tmp_path / "tracks_local" / "keys.csv").read_text().splitlines()[1:] == ["door,2,1,2"]
 
 
 def test_frame_numbers_go_on_where_a_new_epoch_counts_from_0_again(tmp_path, recorder):

@@ -17,6 +17,7 @@ from pipeline.background.erase_rows import erase_events, erase_rows, one_person,
 from pipeline.background.erase_video import CannotPixelate, count_frames, pixelate_video
 from pipeline.background.erasure import Erasure, ErasureReport
 from pipeline.background.kept_frames import read_sidecar, remove_kept
+from pipeline.background.local_tracks import erase_local_rows
 from pipeline.errors import DecodeError
 from pipeline.types import FloatArray, TrackKey
 
@@ -24,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 _AROUND = 2  # pictures before and after: a video may show a box one picture early or late
 _LABEL = (0.15, 0.15)  # of box width and height: limbs outside the box, and the name that is drawn on it
-_REPORTS = ("report.html",)  # show crops and plots of everybody; a new one is made by running the report again
+_REPORTS = ("report.html", "mistakes.json", "mistakes/*.jpg")  # show everybody; the report is made anew
 
 
 def erase_identity_files(out_dir: Path, identity_id: int, frames: Mapping[str, int] | None = None) -> ErasureReport:
@@ -49,8 +50,10 @@ def erase_identity_files(out_dir: Path, identity_id: int, frames: Mapping[str, i
     erase_references(work, PlateFolder(out_dir), boxes)
     _erase_crops(work)
     _erase_kept(work, keys)
-    for name in _REPORTS:
-        work.remove(out_dir / name, "reports")
+    for pattern in _REPORTS:
+        for path in sorted(out_dir.glob(pattern)):
+            work.remove(path, "reports")
+    erase_local_rows(work, keys)
     erase_rows(work)
     erase_events(work)
     report = work.report()

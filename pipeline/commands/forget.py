@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.background.erase import erase_identity_files
+from pipeline.background.erase_rows import one_person
 from pipeline.background.files import append_line
 from pipeline.background.retention import read_lines, read_object
 from pipeline.build import build_matcher, matcher_threshold
@@ -20,6 +21,7 @@ from pipeline.bus.state import LEASE_TTL_S, Lease, LeaseHeld, RedisState
 from pipeline.bus.streams import CLIPS, IDENTITIES, state_key
 from pipeline.config import Config
 from pipeline.errors import BusUnavailable, ConfigError, OutputError
+from pipeline.replay.erase_recorded import erase_recorded
 from pipeline.reporting.report import write_report
 from pipeline.types import Forget, IdentityEvent, TrackKey
 
@@ -227,8 +229,9 @@ def _forget_files(identity_id: int, out_dir: Path, echo: Echo) -> bool:
     log_file = out_dir / "identities.jsonl"
     before = _log_events(log_file)
     had_report = (out_dir / "report.html").exists()
+    recorded = erase_recorded(out_dir, one_person(out_dir, identity_id)[1])  # first: it needs the identity log
     report = erase_identity_files(out_dir, identity_id, _frames(out_dir))
-    changed = {name: n for name, n in report.counts.items() if name != "reports"}
+    changed = {**recorded, **{name: n for name, n in report.counts.items() if name != "reports"}}
     forgotten = {e.get("identity_id") for e in before if e.get("kind") == "forgotten"}
     sequence = max((int(e.get("sequence") or 0) for e in before), default=0)
     if changed:

@@ -51,6 +51,8 @@ def close_run(plan: RunPlan, outcome: Outcome, echo: Callable[[str], None]) -> N
         echo("lost or skipped:  " + ", ".join(f"{int(n)} {cause.replace('_', ' ')}" for cause, n in losses.items()))
     if plan.out_dir is not None:
         _say_files(plan.out_dir, echo)
+    if plan.record_bus is not None and plan.record_bus.exists():
+        echo(f"{'bus recording:':18}{plan.record_bus}")
 
 
 def _complete(

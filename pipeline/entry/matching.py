@@ -3,14 +3,13 @@
 import logging
 import os
 import time
+from collections.abc import Mapping
 
-from pipeline.build import (
-    build_matcher,
-    matcher_threshold,
-)
+from pipeline.build import build_matcher, is_live, matcher_threshold
 from pipeline.bus.state import Lease, LeaseHeld, RedisState
 from pipeline.entry.shared import FIGURES_EVERY_S, Pulse, lease_owner, open_bus
 from pipeline.errors import BusRefused, BusUnavailable
+from pipeline.runtime.bus_recording import BusRecorder, MatcherSettings
 from pipeline.runtime.children import ChildContext
 from pipeline.runtime.figures import Figures, write_figures
 from pipeline.runtime.health import process_measures
@@ -37,14 +36,16 @@ def match(context: ChildContext, plan: RunPlan) -> None:
         threshold = matcher_threshold(plan.config, clip_model_id)
         state = RedisState(bus)
         stored = insist(state.load, context.beat, context.stop)
+        matcher = build_matcher(plan.config, threshold, stored)
         latency = LatencyRecorder()
         matching = Matching(
             bus,
             state,
             lease,
-            build_matcher(plan.config, threshold, stored),
+            matcher,
             beat=context.beat,
             latency=latency,
+            recording=_recording(plan, threshold, clip_model_id, stored),
             on_pass=Pulse(FIGURES_EVERY_S, lambda: _report_matching(plan, context, matching, latency)),
         )
         matching.run(context.stop)
@@ -70,6 +71,19 @@ def _acquire(lease: Lease, context: ChildContext) -> bool:
         except BusUnavailable:
             break  # told to stop
     return False
+
+
+def _recording(plan: RunPlan, threshold: float, clip_model_id: str, stored: Mapping[str, bytes]) -> BusRecorder | None:
+    """Where the matcher writes down what it receives, when it is asked to.
+
+    Raises:
+        OutputError, DecodeError: the file cannot be written, or is something else.
+    """
+    if plan.record_bus is None:
+        return None
+    live = [camera.id for camera in plan.config.cameras if is_live(camera)]
+    settings = MatcherSettings.of(plan.config, threshold, live, clip_model_id)
+    return BusRecorder(plan.record_bus, plan.config.site, settings, stored)
 
 
 def _release(lease: Lease) -> None:

@@ -18,7 +18,7 @@ from pipeline.bus.server import EmbeddedServer
 from pipeline.capture.probe import SourceInfo, probe
 from pipeline.config import CameraConfig, Config
 from pipeline.entry.shared import open_bus
-from pipeline.errors import ConfigError, SourceError
+from pipeline.errors import ConfigError, OutputError, SourceError
 from pipeline.inference.shared_frames import sweep as sweep_frames
 from pipeline.runtime.plan import RunPlan
 from pipeline.runtime.recording import begin_recording
@@ -75,6 +75,24 @@ def _threads(config: Config) -> int:
     asked = os.environ.get("OMP_NUM_THREADS", "")
     usual = int(asked) if asked.isdigit() and int(asked) > 0 else len(os.sched_getaffinity(0))
     return config.runtime.inference_threads or usual
+
+
+def check_new_file(path: Path | None) -> None:
+    """Make sure that a file which will be written later can be: None is no file.
+
+    Raises:
+        OutputError: it exists, or its folder cannot be written.
+    """
+    if path is None:
+        return
+    if path.exists():
+        raise OutputError(f"{path} exists; choose another file, or remove it")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror}; check the folder") from None
+    if not os.access(path.parent, os.W_OK):
+        raise OutputError(f"cannot write {path}: its folder is not yours to write to")
 
 
 def check_bus(plan: RunPlan) -> None:

@@ -6,14 +6,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from pipeline.config import Config
 from pipeline.entry import roles
 from pipeline.entry.closing import Outcome, close_run
-from pipeline.entry.preparing import check_bus, make_plan, prepare
+from pipeline.entry.preparing import check_bus, check_new_file, make_plan, prepare
 from pipeline.entry.watching import Watcher
 from pipeline.errors import BusRefused, ConfigError, PipelineError, WeightsError
 from pipeline.runtime.children import FAILED, FATAL, ChildContext, ChildSpec, run_target, standalone_context
@@ -39,6 +39,7 @@ def run_site(
     overlay: bool,
     log_level: str,
     echo: Echo,
+    record_bus: Path | None = None,
 ) -> int:
     """Run all cameras of a site on this host until their files end, `duration_s` is over, or Ctrl-C.
 
@@ -46,12 +47,14 @@ def run_site(
         out_dir: an empty folder, or one that can be made; None writes nothing.
         duration_s: from the moment when all cameras run.
         overlay: write overlay videos; so does any display, when there is a folder.
+        record_bus: a new file for what the matcher receives; see docs/recordings.md.
 
     Returns:
         0 done, 1 failed, 2 a mistake in the configuration or a password that Redis refuses.
     """
     with setup("main", log_level):
-        return guarded(lambda: _run_site(config, out_dir, display, duration_s, overlay, log_level, echo))
+        how = _How(display, duration_s, overlay, record_bus)
+        return guarded(lambda: _run_site(config, out_dir, how, log_level, echo))
 
 
 def run_worker(config: Config, out_dir: Path | None, *, log_level: str) -> int:
@@ -60,10 +63,14 @@ def run_worker(config: Config, out_dir: Path | None, *, log_level: str) -> int:
         return guarded(lambda: _run_worker(config, out_dir, log_level))
 
 
-def run_matcher(config: Config, *, log_level: str) -> int:
-    """Run the matcher of the site, in this process, until SIGTERM or Ctrl-C."""
+def run_matcher(config: Config, *, log_level: str, record_bus: Path | None = None) -> int:
+    """Run the matcher of the site, in this process, until SIGTERM or Ctrl-C.
+
+    Args:
+        record_bus: a file for what it receives; an earlier recording of the site is gone on with.
+    """
     with setup("matcher", log_level):
-        return guarded(lambda: _run_alone(config, "matcher", roles.match))
+        return guarded(lambda: _run_alone(config, "matcher", roles.match, record_bus))
 
 
 def run_dashboard(config: Config, *, log_level: str, echo: Echo) -> int:
@@ -96,27 +103,30 @@ def guarded(run: Callable[[], int]) -> int:
         return FATAL if isinstance(error, ConfigError | WeightsError | BusRefused) else FAILED
 
 
-def _run_site(
-    config: Config,
-    out_dir: Path | None,
-    display: Display,
-    duration_s: float | None,
-    overlay: bool,
-    log_level: str,
-    echo: Echo,
-) -> int:
-    overlay = out_dir is not None and (overlay or display != "none")
+@dataclass(frozen=True, slots=True)
+class _How:
+    """What a run shows and writes besides its folder, and for how long it lasts."""
+
+    display: Display
+    duration_s: float | None
+    overlay: bool
+    record_bus: Path | None
+
+
+def _run_site(config: Config, out_dir: Path | None, how: _How, log_level: str, echo: Echo) -> int:
+    overlay = out_dir is not None and (how.overlay or how.display != "none")
     with ExitStack() as stack:
+        check_new_file(how.record_bus)
         plan, warnings = prepare(config, out_dir, stack, echo)
-        plan = replace(plan, overlay=overlay)
+        plan = replace(plan, overlay=overlay, record_bus=how.record_bus)
         specs = [
             *_recorder(plan),
             *_matcher(plan),
             *_inference(plan),
-            *_display(plan, display, warnings),
+            *_display(plan, how.display, warnings),
             *_workers(plan),
         ]
-        return _supervise(plan, specs, warnings, duration_s, log_level, echo)
+        return _supervise(plan, specs, warnings, how.duration_s, log_level, echo)
 
 
 def _run_worker(config: Config, out_dir: Path | None, log_level: str) -> int:
@@ -128,11 +138,16 @@ def _run_worker(config: Config, out_dir: Path | None, log_level: str) -> int:
         return _supervise(plan, specs, warnings, None, log_level, _log.info)
 
 
-def _run_alone(config: Config, role: str, target: Callable[[ChildContext, RunPlan], int | None]) -> int:
+def _run_alone(
+    config: Config,
+    role: str,
+    target: Callable[[ChildContext, RunPlan], int | None],
+    record_bus: Path | None = None,
+) -> int:
     if config.bus.url is None:
         raise ConfigError("bus.url is missing: the roles of a site meet in one Redis; use `run` on a single host")
     with ExitStack() as stack:
-        plan = make_plan(config, None, stack)
+        plan = replace(make_plan(config, None, stack), record_bus=record_bus)
         check_bus(plan)
         return run_target(standalone_context(role, role), target, (plan,))
 

@@ -11,14 +11,19 @@ from dataclasses import dataclass, field
 
 from pipeline.bus.codec import decode, encode
 from pipeline.errors import SourceError
-from pipeline.identity.matcher import Matcher, Step
+from pipeline.identity.matcher import Matcher
 from pipeline.ports import Source
+from pipeline.replay.delivery import Delivery, ReplayResult
+from pipeline.replay.frame_times import FrameTimes
+from pipeline.replay.recording import RunRecording
 from pipeline.runtime.camera import CameraPipeline, FrameResult
 from pipeline.runtime.latency import LatencyRecorder
 from pipeline.runtime.recorder import RunRecorder
-from pipeline.types import ClipMessage, Frame, IdentityEvent, ReferenceFrame, TrackKey, Tracklet
+from pipeline.types import ClipMessage, Frame, IdentityEvent, TrackKey
 from pipeline.view.overlay import OverlayDrawer
 from pipeline.view.video import VideoWriter
+
+__all__ = ["Overlay", "Pace", "Replay", "ReplayCamera", "ReplayResult"]
 
 _log = logging.getLogger(__name__)
 
@@ -41,19 +46,7 @@ class ReplayCamera:
     source: Source
     pipeline: CameraPipeline
     overlay: Overlay | None = None
-    frames: int = 0
-    first_s: float | None = None
-    last_s: float = 0.0
-
-
-@dataclass(slots=True)
-class ReplayResult:
-    """What a replay did: frames and footage by camera, causes of loss, and the references taken."""
-
-    frames: dict[str, int] = field(default_factory=dict)
-    footage_s: dict[str, float] = field(default_factory=dict)
-    losses: dict[str, int] = field(default_factory=dict)
-    references: list[ReferenceFrame] = field(default_factory=list)
+    times: FrameTimes = field(default_factory=FrameTimes)
 
 
 class Pace:
@@ -84,6 +77,7 @@ class Replay:
 
     Args:
         cameras: in the order of the configuration, which decides between frames of the same time.
+        recording: is told of every frame and message; the cameras' pipelines have its detector.
         on_frame: called after each frame, for the progress bar.
     """
 
@@ -95,18 +89,19 @@ class Replay:
         *,
         latency: LatencyRecorder,
         pace: Pace | None = None,
+        recording: RunRecording | None = None,
         on_frame: Callable[[], None] = lambda: None,
     ) -> None:
         self._cameras = cameras
-        self._matcher = matcher
         self._recorder = recorder
         self._latency = latency
         self._pace = pace or Pace(None)
+        self._recording = recording
         self._on_frame = on_frame
         self._known: dict[TrackKey, int] = {}
         self._names: dict[int, str] = {}
         self._result = ReplayResult()
-        self._delivery = 0
+        self._delivery = Delivery(matcher, recorder, latency, self._result)
         self._advanced_s = float("-inf")
 
     def run(self) -> ReplayResult:
@@ -147,10 +142,10 @@ class Replay:
             self._result.losses["source broke off"] = self._result.losses.get("source broke off", 0) + 1
 
     def _frame(self, camera: ReplayCamera, frame: Frame) -> None:
-        camera.frames += 1
-        camera.first_s = frame.captured_at_s if camera.first_s is None else camera.first_s
-        camera.last_s = frame.captured_at_s
         result = camera.pipeline.process(frame)
+        camera.times.add(frame.index, frame.captured_at_s)
+        if self._recording:
+            self._recording.frame(frame)
         events: list[IdentityEvent] = []
         self._publish(result.messages, events)
         if camera.overlay:
@@ -163,24 +158,20 @@ class Replay:
     def _publish(self, messages: Sequence[ClipMessage], events: list[IdentityEvent]) -> None:
         """Hand messages to matcher and recorder as the bus would; new events are appended to `events`."""
         for message in messages:
-            received = decode(encode(message))
-            self._delivery += 1
-            with self._latency.measure("match"):
-                self._matcher.receive(str(self._delivery), received)  # type: ignore[arg-type]
-                step = self._matcher.advance()
-            if isinstance(received, Tracklet):
-                self._recorder.tracklet(received)
-            events += self._record(step)
+            fields = encode(message)
+            if self._recording:
+                self._recording.message(message.camera_id, fields)
+            new = self._delivery.deliver(decode(fields))  # type: ignore[arg-type]
+            self._remember(new)
+            events += new
 
-    def _record(self, step: Step) -> list[IdentityEvent]:
-        for event in step.events:
+    def _remember(self, events: Sequence[IdentityEvent]) -> None:
+        """What the overlays say of a track."""
+        for event in events:
             if event.key is not None and event.identity_id > 0 and event.kind != "left":
                 self._known[event.key] = event.identity_id
             if event.name:
                 self._names[event.identity_id] = event.name
-            with self._latency.measure("record"):
-                self._result.references += self._recorder.event(event)
-        return list(step.events)
 
     def _draw(self, overlay: Overlay, frame: Frame, result: FrameResult, events: Sequence[IdentityEvent]) -> None:
         tracks = result.tracked.tracks
@@ -193,13 +184,16 @@ class Replay:
         overlay.writer.write(picture, frame.captured_at_s)
 
     def _close(self) -> None:
+        if self._recording:
+            self._recording.end()
         for camera in self._cameras:
             camera.source.close()
             self._publish(camera.pipeline.finish(None), [])
             if camera.overlay:
                 camera.overlay.writer.close()
-            self._result.frames[camera.camera_id] = camera.frames
-            self._result.footage_s[camera.camera_id] = camera.last_s - (camera.first_s or 0.0) if camera.frames else 0.0
-        self._result.references += self._recorder.close()
-        late = {"late messages": self._matcher.late, "duplicate messages": self._matcher.duplicates}
-        self._result.losses.update({cause: n for cause, n in late.items() if n})
+            self._result.frames[camera.camera_id] = len(camera.times)
+            self._result.footage_s[camera.camera_id] = camera.times.footage_s
+            camera.times.write(self._recorder.out_dir, camera.camera_id)
+        if self._recording:
+            self._recording.close()
+        self._delivery.close()

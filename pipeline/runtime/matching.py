@@ -13,6 +13,7 @@ from pipeline.bus.streams import CLIPS, MATCHER_GROUP, state_key
 from pipeline.errors import BusRefused, BusUnavailable
 from pipeline.identity.matcher import Matcher, Step
 from pipeline.ports import Delivery
+from pipeline.runtime.bus_recording import BusRecorder
 from pipeline.runtime.latency import LatencyRecorder
 from pipeline.types import CameraState, ClipFeature, Forget, Tick, Tracklet
 
@@ -46,6 +47,7 @@ class Matching:
 
     Args:
         beat: called while the work goes on.
+        recording: is told of every step before it is committed, and of the end.
         clock: Unix seconds, for `emitted_at_s` only.
     """
 
@@ -58,6 +60,7 @@ class Matching:
         *,
         beat: Callable[[], None],
         latency: LatencyRecorder | None = None,
+        recording: BusRecorder | None = None,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
         on_pass: Callable[[], None] = lambda: None,
@@ -68,6 +71,7 @@ class Matching:
         self._matcher = matcher
         self._beat = beat
         self._latency = latency or LatencyRecorder()
+        self._recording = recording
         self._clock = clock
         self._monotonic = monotonic
         self._on_pass = on_pass
@@ -81,6 +85,15 @@ class Matching:
         Raises:
             BusRefused: another matcher, or Redis refuses us.
         """
+        in_order = False
+        try:
+            self._match_until(stop)
+            in_order = True
+        finally:
+            if self._recording:
+                self._recording.close(in_order)
+
+    def _match_until(self, stop: threading.Event) -> None:
         while not stop.is_set():
             self._pass()
         ends_s = self._monotonic() + DRAIN_S
@@ -91,7 +104,9 @@ class Matching:
 
     def losses(self) -> dict[str, float]:
         counters = self._bus.counters
+        broke_off = self._recording is not None and self._recording.broke_off
         return {
+            **({"bus_recordings_broken_off": 1.0} if broke_off else {}),
             "messages_lost": float(self._gaps.lost),
             "messages_unreadable": float(counters.poison),
             "messages_late": float(self._matcher.late),
@@ -128,6 +143,7 @@ class Matching:
             self._renewed_s = self._monotonic()
 
     def _handle(self, deliveries: Sequence[Delivery]) -> None:
+        taken = []
         for delivery in deliveries:
             message = delivery.message
             if not isinstance(message, ClipFeature | Tracklet | Tick | CameraState | Forget):
@@ -136,9 +152,13 @@ class Matching:
             if not isinstance(message, Forget):
                 self._gaps.note(message.camera_id, message.epoch, message.sequence)
             self._matcher.receive(delivery.id, message)
+            taken.append(delivery)
         step = self._matcher.advance()
+        now_s = self._clock()
+        if self._recording:
+            self._recording.step(taken, now_s)
         if step:
-            self._commit(self._matcher.emitted(step, self._clock()))
+            self._commit(self._matcher.emitted(step, now_s))
 
     def _commit(self, step: Step) -> None:
         self._events += len(step.events)

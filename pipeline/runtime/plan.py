@@ -28,6 +28,7 @@ class RunPlan:
         fps: of cameras that state their rate.
         spool_dir: where messages wait while Redis is away.
         token: of the web page.
+        record_bus: file in which the matcher writes down what it receives; None does not.
     """
 
     run_id: str
@@ -40,6 +41,7 @@ class RunPlan:
     overlay: bool = False
     fps: Mapping[str, float] = field(default_factory=dict)
     token: str = ""
+    record_bus: Path | None = None
 
     @property
     def url(self) -> str:

@@ -1,8 +1,9 @@
 """Writes what a run leaves behind: the identity log, MOT rows with online and final ids, crops and reference frames."""
 
+import itertools
 import logging
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import numpy.typing as npt
 
 from pipeline.background.crops import CropStore
 from pipeline.background.files import append_line, write_bytes
+from pipeline.background.local_tracks import FOLDER as LOCAL
+from pipeline.background.local_tracks import write_local_keys
 from pipeline.background.references import ReferenceKeeper
 from pipeline.boxes import xyxy_to_xywh
 from pipeline.bus.lines import event_to_json
@@ -85,8 +88,8 @@ class TrackWriter:
         self._tracks: dict[str, list[tuple[TrackKey, int]]] = {camera: [] for camera in cameras}
         self._offset: dict[tuple[str, str], int] = {}
         self._last_frame: dict[str, int] = {}
-        (out_dir / "tracks").mkdir(parents=True, exist_ok=True)
-        (out_dir / "tracks_online").mkdir(exist_ok=True)
+        for folder in ("tracks", "tracks_online", LOCAL):
+            (out_dir / folder).mkdir(parents=True, exist_ok=True)
 
     def add(self, tracklet: Tracklet) -> None:
         camera_id = tracklet.camera_id
@@ -101,14 +104,20 @@ class TrackWriter:
             file.write(rows.tobytes())
 
     def close(self, book: IdentityBook) -> None:
-        """Write `tracks/` and `tracks_online/`."""
+        """Write `tracks/`, `tracks_online/` and `tracks_local/`."""
+        strangers = itertools.count(UNIDENTIFIED)  # over all cameras: one id is one track of the site
+        local_keys: list[tuple[int, TrackKey]] = []
         for camera_id, known in self._tracks.items():
             part = self._part(camera_id)
             rows = np.fromfile(part, dtype=_ROW) if part.exists() else np.zeros(0, _ROW)
-            final, online = _ids(rows, [key for key, _ in known], book)
-            self._write(self._out_dir / "tracks" / f"{camera_id}.txt", rows, final)
-            self._write(self._out_dir / "tracks_online" / f"{camera_id}.txt", rows, online)
+            keys = [key for key, _ in known]
+            final, online = _ids(rows, keys, book, strangers)
+            local = np.where(final < 0, -1, rows["track"].astype(np.int64) + 1)
+            for folder, ids in (("tracks", final), ("tracks_online", online), (LOCAL, local)):
+                self._write(self._out_dir / folder / f"{camera_id}.txt", rows, ids)
+            local_keys += [(n, key) for n, key in enumerate(keys, start=1) if not book.is_forgotten(key)]
             part.unlink(missing_ok=True)
+        write_local_keys(self._out_dir, local_keys)
 
     def _part(self, camera_id: str) -> Path:
         return self._out_dir / "tracks" / f".{camera_id}.part"
@@ -150,12 +159,11 @@ def _every_frame(tracklet: Tracklet) -> npt.NDArray[np.void]:
 
 
 def _ids(
-    rows: npt.NDArray[np.void], keys: list[TrackKey], book: IdentityBook
+    rows: npt.NDArray[np.void], keys: list[TrackKey], book: IdentityBook, strangers: Iterator[int]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """(R,) final and online ids; -1 marks rows of forgotten people, which are not written."""
     final = np.zeros(len(rows), np.int64)
     online = np.zeros(len(rows), np.int64)
-    stranger = UNIDENTIFIED
     for number, key in enumerate(keys):
         of_track = rows["track"] == number
         identity_id = book.final(key)
@@ -163,7 +171,7 @@ def _ids(
             final[of_track] = online[of_track] = -1
             continue
         if identity_id == 0:
-            identity_id, stranger = stranger, stranger + 1
+            identity_id = next(strangers)
         final[of_track] = identity_id
         online[of_track] = book.online(key, rows["at_s"][of_track])
     return final, online
@@ -185,6 +193,7 @@ class RunRecorder:
     def __init__(
         self, out_dir: Path, cameras: Iterable[str], *, crops: CropStore | None, references: ReferenceKeeper | None
     ) -> None:
+        self.out_dir = out_dir
         self._log_file = out_dir / "identities.jsonl"
         out_dir.mkdir(parents=True, exist_ok=True)
         self._log_file.touch()

@@ -11,9 +11,10 @@ from pipeline.background.background_model import BackgroundModel
 from pipeline.background.crops import CropStore
 from pipeline.background.erase import erase_identity_files
 from pipeline.background.files import append_line, encode_png, read_image, write_bytes
+from pipeline.background.local_tracks import read_local_keys, write_local_keys
 from pipeline.background.references import reference_json
 from pipeline.errors import OutputError
-from pipeline.types import ReferenceFrame, ReferenceSubject
+from pipeline.types import ReferenceFrame, ReferenceSubject, TrackKey
 
 IMAGE, MASKS, BOXES = draw(PEOPLE[:2])
 PICTURES = 12
@@ -110,6 +111,19 @@ def test_online_rows_before_the_person_was_known_go_and_mistaken_ones_lose_the_i
     write_rows(tmp_path, "tracks_online", online)
     erase_identity_files(tmp_path, 5)
     assert (tmp_path / "tracks_online/door.txt").read_text() == row(1, 0, 1) + row(2, 0, 1) + row(3, 6, 1)
+
+
+def test_local_tracks_of_the_person_go_by_their_keys_even_where_no_other_row_shows_them(tmp_path: Path) -> None:
+    keys = [(1, TrackKey("door", "1", 5)), (2, TrackKey("door", "1", 6)), (3, TrackKey("door", "2", 5))]
+    write_local_keys(tmp_path, [*keys, (3, TrackKey("hall", "1", 5))])
+    write_rows(tmp_path, "tracks_local", [row(1, 1, 0), row(1, 2, 1), "not a row\n", row(9, 3, 0)])
+    write_lines(tmp_path / "identities.jsonl", [event(1, "entered", 5), event(2, "entered", 6)])
+    report = erase_identity_files(tmp_path, 5)
+    assert (tmp_path / "tracks_local/door.txt").read_text() == row(1, 2, 1) + "not a row\n" + row(9, 3, 0)
+    assert read_local_keys(tmp_path) == [*keys[1:], (3, TrackKey("hall", "1", 5))]
+    assert report.counts["local_rows"] == 1
+    before = snapshot(tmp_path)
+    assert "local_rows" not in erase_identity_files(tmp_path, 5).counts and snapshot(tmp_path) == before
 
 
 def test_events_of_the_person_go_and_others_lose_only_the_mention(tmp_path: Path) -> None:
@@ -262,7 +276,8 @@ def whole_folder(folder: Path, keep: Keep) -> None:
     for identity in (5, 6):
         CropStore(folder, 3).add(identity, "door", 1, IMAGE[:50, :20], 0.5)
     keep(at_s=10, first_id=5)
-    write_bytes(folder / "report.html", b"<html>")
+    for name in ("report.html", "mistakes.json", "mistakes/0.jpg", "mistakes/0b.jpg"):
+        write_bytes(folder / name, b"pictures of everybody")
     write_bytes(folder / "run.json", b"{}")
 
 
@@ -288,7 +303,7 @@ def test_nothing_of_the_person_is_left_and_the_other_keeps_everything(tmp_path: 
     assert after["tracks/door.txt"].splitlines() == theirs
     for name in ("crops/6/door_1.000_0.500.jpg", "run.json"):
         assert after[name] == before[name]
-    assert "report.html" not in after and not any(n.startswith("crops/5") for n in after)
+    assert not any(n.startswith(("report.html", "mistakes", "crops/5")) for n in after)
     changed = {n for n in before if before[n] != after.get(n)}
     assert {n for n in changed if not n.startswith("kept/")} == {n for n in report.files if not n.startswith("kept/")}
     assert not [n for n in after if ".tmp" in n]
