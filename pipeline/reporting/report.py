@@ -2,18 +2,30 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 import yaml
-from jinja2 import Environment, StrictUndefined
 
 from pipeline.errors import OutputError
-from pipeline.reporting.report_inputs import Event, Inputs, Reference, natural_key, number, read_inputs, redacted
+from pipeline.reporting.charts import (
+    Plot,
+    decision_plot,
+    delay_plot,
+    distance_plot,
+    latency_plot,
+    score_plot,
+    threshold_of,
+)
+from pipeline.reporting.mistake_cards import groups_of
+from pipeline.reporting.pages import render_page, write_page
+from pipeline.reporting.presence import Presence
+from pipeline.reporting.report_inputs import Event, Inputs, Reference, read_inputs
+from pipeline.reporting.scores import scores_of
+from pipeline.reporting.timeline import timeline_of
+from pipeline.reporting.values import figure_text, group, is_map, natural_key, number, pairs, redacted
 from pipeline.view.colours import UNIDENTIFIED_FROM, hex_colour, identity_colour, text_colour
 from pipeline.view.thumbnails import data_uri, draw_masks, read_image
-from pipeline.view.timeline import timeline_of
 from pipeline.view.visits import Visit, visits_of
 from pipeline.view.wording import clock_text, duration_text, event_text, identity_label
 
@@ -23,6 +35,7 @@ MAX_CROPS = 8  # of one identity
 MAX_REFERENCES = 48
 _CROP_PX = (96, 160)
 _REFERENCE_PX = (480, 360)
+_TEMPLATE = "report.html"
 
 
 def write_report(out_dir: Path) -> Path:
@@ -35,67 +48,67 @@ def write_report(out_dir: Path) -> Path:
     """
     if not out_dir.is_dir():
         raise OutputError(f"no report: {out_dir} is no folder")
-    page = render_report(read_inputs(out_dir))
-    target = out_dir / "report.html"
-    partial = out_dir / ".report.html.partial"
-    try:
-        partial.write_text(page, encoding="utf-8")
-        partial.replace(target)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise OutputError(f"cannot write {target}: {error.strerror}; free some space or check the folder") from None
-    return target
+    return write_page(out_dir / "report.html", _TEMPLATE, **_values(read_inputs(out_dir)))
 
 
 def render_report(inputs: Inputs) -> str:
     """The page as text. Every value is escaped; the page runs no script and loads nothing."""
+    return render_page(_TEMPLATE, **_values(inputs))
+
+
+def _values(inputs: Inputs) -> dict[str, Any]:
+    """What the template shows."""
     names = {e.identity_id: e.name for e in inputs.events if e.kind == "renamed" and e.name}
     visits = visits_of(inputs.events)
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(clock=clock_text, duration=duration_text, figure=_figure)
-    template = environment.from_string(
-        (files("pipeline.reporting") / "templates" / "report.html").read_text(encoding="utf-8")
-    )
-    return template.render(
-        site=str(inputs.run.get("site") or "Run"),
-        facts=_facts(inputs, visits),
-        warnings=inputs.warnings,
-        cameras=_cameras(inputs, visits),
-        timeline=timeline_of(visits, names),
-        returns=[_event_row(e, names) for e in inputs.events if e.kind == "reentered"][:MAX_EVENTS],
-        events=[_event_row(e, names) for e in inputs.events[:MAX_EVENTS]],
-        event_count=len(inputs.events),
-        identities=_identities(inputs, visits, names),
-        identity_limit=MAX_IDENTITIES,
-        references=[_reference(r, names) for r in inputs.references[-MAX_REFERENCES:]],
-        reference_count=len(inputs.references),
-        latency=_latency(inputs.run),
-        losses=_pairs(inputs.run.get("losses")),
-        metrics=_metric_tables(inputs.metrics),
-        details=_details(inputs.run),
-    )
+    if not inputs.presence.times and not visits:  # somebody's rows without times: a steady rate is the best guess
+        inputs.presence.assume_rates(group(inputs.run, "fps"))
+    stages = _stages(inputs.run)
+    return {
+        "site": str(inputs.run.get("site") or "Run"),
+        "facts": _facts(inputs, visits),
+        "warnings": inputs.warnings,
+        "cameras": _cameras(inputs, visits),
+        "timeline": timeline_of(inputs.presence, visits, names),
+        "returns": [_event_row(e, names) for e in inputs.events if e.kind == "reentered"][:MAX_EVENTS],
+        "events": [_event_row(e, names) for e in inputs.events[:MAX_EVENTS]],
+        "event_count": len(inputs.events),
+        "identities": _identities(inputs, visits, names),
+        "identity_limit": MAX_IDENTITIES,
+        "references": [_reference(r, names) for r in inputs.references[-MAX_REFERENCES:]],
+        "reference_count": len(inputs.references),
+        "scores": scores_of(inputs.metrics) if inputs.metrics else None,
+        "score_plots": [p for p in (score_plot(inputs.metrics),) if p],
+        "decision_plots": _decision_plots(inputs),
+        "mistakes": groups_of(inputs.mistakes),
+        "latency": stages,
+        "latency_plot": latency_plot(stages),
+        "speed": _speed(inputs.run),
+        "losses": pairs(inputs.run.get("losses")),
+        "ran": bool(inputs.run),
+        "details": _details(inputs.run),
+    }
 
 
-def _figure(value: Any, digits: int = 3) -> str:
-    """A number for a table: counts whole, measures with so many digits; a dash where there is none."""
-    if isinstance(value, str):
-        return value
-    found = number(value)
-    if found is None:
-        return "–"
-    return f"{found:,.0f}" if isinstance(value, int) or abs(found) >= 1000 else f"{found:,.{digits}f}"
+def _decision_plots(inputs: Inputs) -> list[Plot]:
+    threshold = threshold_of(inputs.events)
+    plots = (
+        distance_plot(inputs.metrics, threshold),
+        decision_plot(inputs.events, threshold),
+        delay_plot(inputs.events),
+    )
+    return [plot for plot in plots if plot is not None]
 
 
 def _facts(inputs: Inputs, visits: Sequence[Visit]) -> list[tuple[str, str]]:
     run = inputs.run
     started, duration = run.get("started"), number(run.get("duration_s"))
     kinds = Counter(e.kind for e in inputs.events)
-    frames = sum(int(number(n) or 0) for _, n in _pairs(run.get("frames")))
+    frames = sum(int(number(n) or 0) for _, n in pairs(run.get("frames")))
     facts = [
-        ("identities", _figure(len({v.identity_id for v in visits}))),
-        ("re-entries", _figure(kinds["reentered"])),
-        ("hand-overs", _figure(kinds["handed_over"])),
-        ("frames", _figure(frames)),
+        ("identities", figure_text(len({v.identity_id for v in visits}))),
+        ("re-entries", figure_text(kinds["reentered"])),
+        ("hand-overs", figure_text(kinds["handed_over"])),
+        ("frames", figure_text(frames)),
         ("duration", "–" if duration is None else duration_text(duration)),
     ]
     if started is not None:
@@ -104,24 +117,13 @@ def _facts(inputs: Inputs, visits: Sequence[Visit]) -> list[tuple[str, str]]:
     return facts
 
 
-def _pairs(value: Any) -> list[tuple[str, Any]]:
-    """A mapping's items in natural order; nothing else has any."""
-    if not _is_map(value):
-        return []
-    return sorted(((str(k), v) for k, v in value.items()), key=lambda pair: natural_key(pair[0]))
-
-
-def _is_map(value: Any) -> TypeGuard[Mapping[Any, Any]]:
-    return isinstance(value, Mapping)
-
-
 def _cameras(inputs: Inputs, visits: Sequence[Visit]) -> list[dict[str, Any]]:
-    frames, fps = dict(_pairs(inputs.run.get("frames"))), dict(_pairs(inputs.run.get("fps")))
-    ids = {*frames, *fps, *(v.camera_id for v in visits), *(camera for camera, _ in inputs.boxes)}
+    frames, fps = dict(pairs(inputs.run.get("frames"))), dict(pairs(inputs.run.get("fps")))
+    ids = {*frames, *fps, *(v.camera_id for v in visits), *(camera for camera, _ in inputs.presence.boxes)}
     stays = Counter(v.camera_id for v in visits)
     returns = Counter(v.camera_id for v in visits if v.kind == "reentered")
     boxes: Counter[str] = Counter()
-    for (camera, _), count in inputs.boxes.items():
+    for (camera, _), count in inputs.presence.boxes.items():
         boxes[camera] += count
     return [
         {
@@ -175,10 +177,18 @@ def _identities(inputs: Inputs, visits: Sequence[Visit], names: Mapping[int, str
             "pictures": sheets.get(identity_id),
             "cameras": sorted({v.camera_id for v in own.get(identity_id, [])}, key=natural_key),
             "returns": sum(v.kind == "reentered" for v in own.get(identity_id, [])),
-            "seen_s": sum((v.end_s or v.start_s) - v.start_s for v in own.get(identity_id, [])),
+            "seen_s": _seen_s(identity_id, inputs.presence, own.get(identity_id, [])),
         }
         for identity_id in ids
     ]
+
+
+def _seen_s(identity_id: int, presence: Presence, visits: Sequence[Visit]) -> float:
+    """Over all cameras, from boxes where the times of the frames are known, else from arrivals and leavings."""
+    spans = [(c, own) for (c, i), own in presence.spans.items() if i == identity_id and c in presence.times]
+    if spans:
+        return sum(b - a for camera, own in spans for a, b in presence.seconds(camera, own))
+    return sum((v.start_s if v.end_s is None else v.end_s) - v.start_s for v in visits)
 
 
 def _pictures(paths: Iterable[Path]) -> list[str]:
@@ -202,27 +212,25 @@ def _reference(reference: Reference, names: Mapping[int, str]) -> dict[str, Any]
     }
 
 
-def _latency(run: Mapping[str, Any]) -> list[tuple[str, list[Any]]]:
-    stages = run.get("latency_ms")
-    if not _is_map(stages):
-        return []
-    columns = ("count", "p50", "p95", "p99")
-    return [(str(stage), [v.get(c) for c in columns]) for stage, v in stages.items() if _is_map(v)]
+def _stages(run: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """Stage → count and percentiles in milliseconds; waits in queues are stages of their own."""
+    found = [(str(stage), v) for stage, v in group(run, "latency_ms").items() if is_map(v)]
+    waits = group(run, "queue_wait_ms")
+    if any(is_map(v) for v in waits.values()):
+        found += [(f"wait: {name}", v) for name, v in pairs(waits) if is_map(v)]
+    elif waits and waits not in [v for _, v in found]:
+        found.append(("wait in queue", waits))
+    return found
 
 
-def _metric_tables(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """metrics.json as tables: a group of groups gets a row per inner group, the plain numbers of one share a row."""
-    tables = []
-    for name, group in metrics.items():
-        if not _is_map(group):
-            group = {"value": group}
-        inner = {str(k): v for k, v in group.items() if _is_map(v)}
-        plain = {str(k): v for k, v in group.items() if not _is_map(v)}
-        rows = {**inner, **({"": plain} if plain else {})}
-        columns = list(dict.fromkeys(str(c) for row in rows.values() for c in row))
-        cells = [(row_name, [row.get(c) for c in columns]) for row_name, row in rows.items()]
-        tables.append({"name": str(name).replace("_", " "), "columns": columns, "rows": cells, "named": bool(inner)})
-    return tables
+def _speed(run: Mapping[str, Any]) -> list[tuple[str, str]]:
+    throughput, memory = number(run.get("throughput_fps")), number(run.get("memory_peak_mb"))
+    speed = []
+    if throughput is not None:
+        speed.append(("frames a second, all cameras", figure_text(throughput, 1)))
+    if memory is not None:
+        speed.append(("memory at its peak", f"{memory:,.0f} MB"))
+    return speed
 
 
 def _details(run: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -1,15 +1,13 @@
 """Reads what a run left in its output folder, for the report; whatever is missing or damaged becomes a warning."""
 
 import json
-import re
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-_PASSWORD = re.compile(r"(://)[^/@\s\"']*@")  # user:password of a URL, should a writer ever let one through
-_NATURAL = re.compile(r"(\d+)")
+from pipeline.reporting.presence import Presence, read_presence
+from pipeline.reporting.values import natural_key, number, redacted
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +50,27 @@ class Reference:
     subjects: tuple[Subject, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class MistakeNote:
+    """One entry of mistakes.json, reduced to what the report shows; `pictures` are those that exist, at most two."""
+
+    kind: str
+    text: str
+    frames_wrong: int
+    pictures: tuple[Path, ...]
+
+
 @dataclass(slots=True)
 class Inputs:
-    """Everything that the report shows. `boxes` counts the rows of tracks/<camera>.txt per (camera, id)."""
+    """Everything that the report shows."""
 
     run: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     references: list[Reference] = field(default_factory=list)
     crops: dict[str, list[Path]] = field(default_factory=dict)
-    boxes: Counter[tuple[str, int]] = field(default_factory=Counter)
+    presence: Presence = field(default_factory=Presence)
+    mistakes: list[MistakeNote] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
 
@@ -78,32 +87,15 @@ def read_inputs(out_dir: Path) -> Inputs:
         for line in _json_lines(file, inputs.warnings):
             _take(inputs.references, _reference(line, out_dir), "references.jsonl", inputs.warnings)
     inputs.crops = _crops(out_dir)
-    for file in sorted((out_dir / "tracks").glob("*.txt")):
-        _count_boxes(file, inputs)
+    inputs.presence = read_presence(out_dir, inputs.warnings)
+    inputs.mistakes = _mistakes(out_dir, inputs.warnings)
     return inputs
 
 
-def redacted(text: str) -> str:
-    """`text` without the user names and passwords of URLs."""
-    return _PASSWORD.sub(r"\1***@", text)
-
-
-def natural_key(text: str) -> list[Any]:
-    """Sorts `cam2` before `cam10`."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in _NATURAL.split(text)]
-
-
-def number(value: Any) -> float | None:
-    """A finite number, or None for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if abs(value) < float("inf") else None
-
-
-def _take(target: list[Any], value: Any, file: str, warnings: list[str]) -> None:
+def _take(target: list[Any], value: Any, file: str, warnings: list[str], unit: str = "lines") -> None:
     if value is not None:
         target.append(value)
-    elif (text := f"{file}: lines that cannot be understood were left out") not in warnings:
+    elif (text := f"{file}: {unit} that cannot be understood were left out") not in warnings:
         warnings.append(text)
 
 
@@ -210,12 +202,22 @@ def _crops(out_dir: Path) -> dict[str, list[Path]]:
     return {name: found[name] for name in sorted(found, key=natural_key) if found[name]}
 
 
-def _count_boxes(file: Path, inputs: Inputs) -> None:
-    """Rows are frame,id,x,y,w,h,…; those that are not are skipped."""
-    try:
-        text = file.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        inputs.warnings.append(f"tracks/{file.name} cannot be read; it was left out")
-        return
-    ids = (row.split(",", 2)[1].strip() for row in text.splitlines() if row.count(",") >= 5)
-    inputs.boxes.update((file.stem, int(i)) for i in ids if i.isascii() and i.isdigit())
+def _mistakes(out_dir: Path, warnings: list[str]) -> list[MistakeNote]:
+    """The entries of mistakes.json in its order, with the pictures that belong to their places."""
+    given = _json_object(out_dir / "mistakes.json", warnings).get("mistakes")
+    notes: list[MistakeNote] = []
+    for place, line in enumerate(given if isinstance(given, list) else []):
+        _take(notes, _mistake(line, place, out_dir), "mistakes.json", warnings, "entries")
+    return notes
+
+
+def _mistake(line: Any, place: int, out_dir: Path) -> MistakeNote | None:
+    if not isinstance(line, dict) or not isinstance(line.get("kind"), str) or not isinstance(line.get("text"), str):
+        return None
+    files = (_inside(out_dir, f"mistakes/{place}{letter}.jpg") for letter in ("", "b"))
+    return MistakeNote(
+        kind=line["kind"],
+        text=line["text"],
+        frames_wrong=int(number(line.get("frames_wrong")) or 0),
+        pictures=tuple(file for file in files if file is not None),
+    )

@@ -1,3 +1,4 @@
+import base64
 import json
 import re
 from html.parser import HTMLParser
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import OutputError
+from pipeline.reporting.mistake_cards import MAX_PICTURES
 from pipeline.reporting.report import MAX_EVENTS, MAX_IDENTITIES, write_report
 
 NASTY = "</td><script>alert(1)</script>\"'&"
@@ -46,7 +48,11 @@ class Page(HTMLParser):
         assert not any(name.startswith("on") for name, _ in attrs)
 
     def handle_data(self, data: str) -> None:
-        self.words.append(data)
+        if self.tags[-1:] != ["style"]:
+            self.words.append(data)
+
+    def pictures(self, kind: str) -> int:
+        return sum(source.startswith(f"data:image/{kind}") for source in self.sources)
 
     @property
     def text(self) -> str:
@@ -68,6 +74,8 @@ def full(tmp_path: Path) -> Path:
         "fps": {"door": 9.87, "hall": 9.9},
         "latency_ms": {"detect": {"p50": 20.04, "p95": 31.5, "p99": None, "count": 1201}},
         "losses": {"frames skipped": 3},
+        "throughput_fps": 17.23,
+        "memory_peak_mb": 512.4,
         "models": {"detector": "hog"},
         "versions": {"python": "3.11"},
         "config": {"cameras": [{"id": "door", "source": "rtsp://user:secret@10.0.0.5/s"}]},
@@ -94,7 +102,12 @@ def full(tmp_path: Path) -> Path:
     reference |= {"mask": "references/door_30_mask.png", "identity_id": 1, "subjects": [{"identity_id": 1, "value": 1}]}
     write_lines(tmp_path / "references" / "references.jsonl", [reference])
     metrics = {"per_camera": {"door": {"HOTA": 0.7123, "IDSW": 2}}, "cross_camera": {"IDF1": None}, "frames": 12}
+    metrics |= {"ceiling": {"per_camera": {"door": {"HOTA": 0.8}}}, "combined": {"HOTA": 0.7}}
     (tmp_path / "metrics.json").write_text(json.dumps(metrics))
+    mistake = {"kind": "wrong_link", "camera_id": "hall", "frame": 4, "text": "hall: person 2 gets id 1"}
+    (tmp_path / "mistakes.json").write_text(json.dumps({"mistakes": [mistake | {"frames_wrong": 7, "views": []}]}))
+    for name in ("0.jpg", "0b.jpg"):
+        write_picture(tmp_path / "mistakes" / name, 60)
     return tmp_path
 
 
@@ -107,21 +120,30 @@ def test_the_page_shows_everything_that_the_run_left(full: Path) -> None:
         "returned to door after 25 s via hall",
         "went to hall from door",
         "0.210 0.350",
-        "detect 1,201 20.0 31.5 –",
+        "detect 1,201 20.04 31.50 –",
         "frames skipped 3",
-        "HOTA IDSW door 0.712 2",
-        "IDF1 –",
+        "HOTA id switches door 0.712 best 0.800 2",
+        "IDF1 final –",
+        "frames value 12",
+        "frames a second, all cameras 17.2",
+        "memory at its peak 512 MB",
         "1 min 1 s",
+        "Wrong links",
+        "hall: person 2 gets id 1 (7 scored frames)",
     ):
         assert words in page.text, words
-    assert page.tags.count("img") == 3 + 1 and page.tags.count("rect") == 3
+    assert page.pictures("jpeg") == 3 + 1 + 2 and page.pictures("svg+xml") == 2  # scores, timeline
     assert (full / "report.html").read_text().count('class="reentered"') == 2  # in its own table and among all events
 
 
 def test_the_page_stands_alone_and_runs_no_script(full: Path) -> None:
     page = page_of(full)
     assert "script" not in page.tags and "link" not in page.tags and "iframe" not in page.tags
-    assert page.sources and all(source.startswith("data:image/jpeg") for source in page.sources)
+    assert page.sources and all(source.startswith("data:image/") for source in page.sources)
+    drawings = [base64.b64decode(s.split(",")[1]).decode() for s in page.sources if s.startswith("data:image/svg")]
+    assert drawings and not any(
+        "<script" in d or "<image" in d or "http://www.w3.org/1999/xlink#" in d for d in drawings
+    )
     text = (full / "report.html").read_text()
     assert "Content-Security-Policy" in text and not re.search(r"url\(|@import", text)
 
@@ -144,7 +166,7 @@ def test_an_empty_folder_gives_a_page_that_says_so(tmp_path: Path) -> None:
 
 
 def test_a_run_without_anybody_shows_its_cameras(full: Path) -> None:
-    for name in ("identities.jsonl", "metrics.json"):
+    for name in ("identities.jsonl", "metrics.json", "mistakes.json"):
         (full / name).unlink()
     (full / "identities.jsonl").write_text("")
     for file in (full / "crops" / "1").iterdir():
@@ -153,13 +175,25 @@ def test_a_run_without_anybody_shows_its_cameras(full: Path) -> None:
     assert "door 600" in text and "Nobody was identified." in text
 
 
-@pytest.mark.parametrize("name", ["run.json", "metrics.json", "identities.jsonl", "references/references.jsonl"])
+INPUTS = ("run.json", "metrics.json", "mistakes.json", "identities.jsonl", "references/references.jsonl")
+DAMAGED = [b"{", b"[1, 2]", b'"text"', b"\xff\xfe\x00", b"null", b"[" * 100_000, b'{"a": NaN}']
+
+
+@pytest.mark.parametrize("names", [*((name,) for name in INPUTS), INPUTS], ids=len)
+def test_damaged_inputs_leave_their_part_out(full: Path, names: tuple[str, ...]) -> None:
+    for content in DAMAGED[:: 1 if len(names) > 1 else 3]:
+        for name in names:
+            (full / name).write_bytes(content)
+        assert "report of the run" in page_of(full).text
+
+
 @pytest.mark.parametrize(
-    "content", [b"{", b"[1, 2]", b'"text"', b"\xff\xfe\x00", b"null", b"[" * 100_000, b'{"a": NaN}']
+    "mistakes",
+    [7, {"mistakes": 7}, {"mistakes": [None, {"kind": 7, "text": "x"}]}, {"mistakes": [{"kind": "x", "text": None}]}],
 )
-def test_damaged_inputs_leave_their_part_out(full: Path, name: str, content: bytes) -> None:
-    (full / name).write_bytes(content)
-    assert "report of the run" in page_of(full).text
+def test_mistakes_of_a_wrong_kind_are_left_out(tmp_path: Path, mistakes: Any) -> None:
+    (tmp_path / "mistakes.json").write_text(json.dumps(mistakes))
+    assert "Worst mistakes" not in page_of(tmp_path).text
 
 
 @pytest.mark.parametrize(
@@ -192,7 +226,13 @@ def test_damaged_lines_are_counted_and_the_others_shown(full: Path) -> None:
 def test_every_text_is_escaped(tmp_path: Path) -> None:
     run = {"site": NASTY, "warnings": [NASTY], "frames": {NASTY: 1}, "losses": {NASTY: NASTY}, "config": {NASTY: NASTY}}
     (tmp_path / "run.json").write_text(json.dumps(run | {"latency_ms": {NASTY: {"p50": NASTY}}, "started": NASTY}))
-    (tmp_path / "metrics.json").write_text(json.dumps({NASTY: {NASTY: {NASTY: NASTY}}}))
+    scored = {NASTY: {"frames": NASTY, "gt_boxes": 1, "left_out": {NASTY: 3}}}
+    metrics = {NASTY: {NASTY: {NASTY: NASTY}}, "per_camera": {NASTY: {"HOTA": 0.5}}, "warnings": [NASTY]}
+    metrics |= {"retrieval": {NASTY: {"rank1": NASTY}}, "scored": scored, "links": {"false": NASTY}}
+    metrics["distances"] = {"edges": [0, 1], "same": [1], "different": [1], "basis": NASTY}
+    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
+    mistakes = [{"kind": kind, "text": NASTY, "frames_wrong": NASTY} for kind in (NASTY, "id_switch")]
+    (tmp_path / "mistakes.json").write_text(json.dumps({"mistakes": mistakes}))
     key = [NASTY, NASTY, 1]
     lines = [
         event(1, "entered", 1, 0.0, key, via=[NASTY], evidence={"distance": NASTY}),
@@ -220,17 +260,22 @@ def test_a_reference_outside_of_the_folder_is_not_read(tmp_path: Path, name: str
 
 
 def test_pictures_that_cannot_be_read_are_left_out(full: Path) -> None:
-    for file in [*full.glob("crops/1/*.jpg"), full / "references" / "door_30.png"]:
+    for file in [*full.glob("crops/1/*.jpg"), *full.glob("mistakes/*.jpg"), full / "references" / "door_30.png"]:
         file.write_bytes(b"no picture")
     page = page_of(full)
-    assert "img" not in page.tags and "picture missing" in page.text and "no pictures kept" in page.text
+    assert (
+        page.pictures("jpeg") == 0
+        and "no picture hall: person 2" in page.text
+        and "picture missing" in page.text
+        and "no pictures kept" in page.text
+    )
 
 
 def test_a_mask_is_drawn_on_its_reference_frame(full: Path) -> None:
-    with_mask = page_of(full).sources[-1]
+    with_mask = page_of(full).sources
     (full / "references" / "door_30_mask.png").unlink()
     page = page_of(full)
-    assert page.sources[-1] != with_mask and "(no mask)" in page.text
+    assert len(set(page.sources) - set(with_mask)) == 1 and "(no mask)" in page.text
 
 
 def test_thousands_of_events_and_identities_are_cut_with_a_word(tmp_path: Path) -> None:
@@ -241,7 +286,7 @@ def test_thousands_of_events_and_identities_are_cut_with_a_word(tmp_path: Path) 
     page = page_of(tmp_path)
     assert f"{6000 - MAX_EVENTS:,} more events are not shown" in page.text
     assert f"{3000 - MAX_IDENTITIES} more identities are not shown" in page.text
-    assert "more rows are not drawn" in page.text
+    assert "2940 more rows, those seen shortest, are not drawn" in page.text
     assert (tmp_path / "report.html").stat().st_size < 1_000_000
 
 
@@ -255,3 +300,117 @@ def test_an_unwritable_target_is_an_error_and_leaves_nothing_half(tmp_path: Path
     with pytest.raises(OutputError, match=r"report\.html"):
         write_report(tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
+
+
+def everything_null(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: everything_null(v) for k, v in value.items()}
+    return None
+
+
+GROUPS = {
+    "per_camera": {"door": {"HOTA": 0.5, "IDF1": 0.5, "MOTA": -3.5, "IDSW": 4, "gt_ids": 0}},
+    "combined": {"HOTA": 0.5, "IDF1": 0.5, "MOTA": -3.5},
+    "cross_camera": {"HOTA": 0.5, "IDF1": 0.5},
+    "links": {"correct": 0, "false": 0, "missed": 0, "precision": 0.1, "recall": 0.2},
+    "reentry": {"true": 1, "found": 1, "latency_s_p50": 0.5, "likely": {"true": 0, "found": 0}},
+    "retrieval": {"cross_camera": {"rank1": 0.5, "mAP": 0.4}},
+    "distances": {"edges": [0.0, 0.5, 1.0], "same": [3, 1], "different": [1, 7]},
+    "scored": {"door": {"frames": 0, "gt_boxes": 0, "boxes": 0, "left_out": {"frame not annotated": 4}}},
+}
+FULL_METRICS = {**GROUPS, "online": GROUPS, "ceiling": GROUPS, "gt_boxes": {**GROUPS, "ceiling": GROUPS}}
+
+
+@pytest.mark.parametrize(
+    "metrics",
+    [
+        everything_null(FULL_METRICS),
+        dict.fromkeys(FULL_METRICS),
+        {**FULL_METRICS, "online": None, "gt_boxes": None, "cross_camera": None},
+        {"distances": {"edges": [0, 1], "same": [0], "different": [0]}},
+        {"distances": {"edges": [1, 0], "same": [1], "different": [1]}},
+        {"distances": {"edges": [0, 1e300], "same": [1], "different": [1]}},
+        {"distances": {"edges": [0, 1, 2], "same": [1], "different": [-1, 2]}},
+        {"distances": {"edges": [float("nan"), 1], "same": [1], "different": [float("inf")]}},
+        {"combined": {"HOTA": float("nan"), "MOTA": -1e300}, "links": {"false": float("inf"), "precision": 1e12}},
+    ],
+)
+def test_degenerate_figures_make_a_page_without_nan(full: Path, metrics: dict[str, Any]) -> None:
+    (full / "metrics.json").write_text(json.dumps(metrics))
+    page = page_of(full)
+    drawn = [base64.b64decode(s.split(",")[1]).decode() for s in page.sources if s.startswith("data:image/svg")]
+    for text in (page.text, *drawn):
+        assert not re.search(r"\b([nN]a[nN]|-?inf|None|null)\b", text)
+
+
+def test_times_that_no_camera_has_do_not_break_the_drawings(tmp_path: Path) -> None:
+    lines = [event(i, "entered", i, at_s) for i, at_s in enumerate((0.0, 1e300, 1e12, 5.0), start=1)]
+    lines += [event(10 + i, "reentered", 1, 6.0 + i, decided_at_s=1e300 * (i % 2)) for i in range(12)]
+    write_lines(tmp_path / "identities.jsonl", lines)
+    assert page_of(tmp_path).pictures("svg+xml") == 3  # timeline, distances, delays
+
+
+def test_the_most_serious_kinds_of_mistakes_come_first_and_long_lists_are_cut_with_a_word(tmp_path: Path) -> None:
+    mistakes = [{"kind": "id_switch", "text": f"switch {i}", "frames_wrong": 100 - i} for i in range(20)]
+    mistakes += [{"kind": "wrong_link", "text": "link", "frames_wrong": 1}, {"kind": "unheard_of", "text": "odd"}, 7]
+    (tmp_path / "mistakes.json").write_text(json.dumps({"mistakes": mistakes}))
+    text = page_of(tmp_path).text
+    assert text.index("Wrong links") < text.index("Id switches") < text.index("unheard of")
+    assert text.index("switch 0") < text.index("switch 5") and "switch 6" not in text
+    assert "14 more of this kind are not shown" in text and "entries that cannot be understood" in text
+
+
+def test_the_page_stays_small_with_many_large_pictures(tmp_path: Path) -> None:
+    kinds = (
+        "id_switch",
+        "wrong_link",
+        "missed_link",
+        "missed_person",
+        "false_alarm",
+        "missed_reentry",
+        "false_reentry",
+    )
+    mistakes = [{"kind": kind, "text": "x"} for kind in kinds for _ in range(12)]
+    (tmp_path / "mistakes.json").write_text(json.dumps({"mistakes": mistakes}))
+    noise = np.random.default_rng(0).integers(0, 255, (480, 640, 3), np.uint8)
+    for place in range(len(mistakes)):
+        for letter in ("", "b"):
+            write_picture(tmp_path / "mistakes" / f"{place}{letter}.jpg", noise)
+    page = page_of(tmp_path)
+    assert page.pictures("jpeg") == MAX_PICTURES
+
+
+def test_rows_without_times_are_drawn_at_the_frame_rate_of_the_run(tmp_path: Path) -> None:
+    (tmp_path / "tracks").mkdir()
+    (tmp_path / "tracks" / "a.txt").write_text("".join(f"{f},3,5,5,10,20,0.9,-1,-1,-1\n" for f in range(1, 101)))
+    assert page_of(tmp_path).pictures("svg+xml") == 0
+    (tmp_path / "run.json").write_text(json.dumps({"fps": {"a": 10.0}}))
+    assert page_of(tmp_path).pictures("svg+xml") == 1
+
+
+def test_a_dollar_in_a_name_is_no_formula_and_letters_without_a_glyph_do_no_harm(tmp_path: Path) -> None:
+    lines = [
+        event(1, "entered", 1, 0.0, ["$x_{", "1", 1]),
+        event(2, "renamed", 1, 1.0, ["$x_{", "1", 1], name="王\n\0\ud800"),
+    ]
+    write_lines(tmp_path / "identities.jsonl", lines)
+    drawing = next(s for s in page_of(tmp_path).sources if s.startswith("data:image/svg"))
+    text = base64.b64decode(drawing.split(",")[1]).decode()
+    assert "$x_{" in text and "王" in text and "\0" not in text
+
+
+def test_waits_in_queues_are_shown_once(tmp_path: Path) -> None:
+    wait = {"count": 9, "p50": 1.5, "p95": 2.5, "p99": 3.5}
+    (tmp_path / "run.json").write_text(json.dumps({"latency_ms": {"inference_wait": wait}, "queue_wait_ms": wait}))
+    assert page_of(tmp_path).text.count("1.50 2.50 3.50") == 1
+    (tmp_path / "run.json").write_text(json.dumps({"queue_wait_ms": {"p50": 1.5, "p95": 2.5, "p99": 3.5}}))
+    assert "wait in queue – 1.50 2.50 3.50" in page_of(tmp_path).text
+    (tmp_path / "run.json").write_text(json.dumps({"queue_wait_ms": {"clips": wait}}))
+    assert "wait: clips 9 1.50 2.50 3.50" in page_of(tmp_path).text
+
+
+def test_the_time_seen_counts_boxes_where_the_times_of_the_frames_are_known(full: Path) -> None:
+    assert "seen 9.5 s" in page_of(full).text  # 5 + 4 + 0.5 by the events
+    (full / "frame_times").mkdir()
+    (full / "frame_times" / "door.txt").write_text("0.0\n3.0\n")
+    assert "seen 3.0 s" in page_of(full).text

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from pipeline.view.thumbnails import data_uri, draw_masks, read_image
-from pipeline.view.timeline import WIDTH, timeline_of
 from pipeline.view.visits import Visit, visits_of
 
 
@@ -27,8 +26,8 @@ def spans(*events: Event) -> list[tuple[int, str, float, float | None]]:
     return [(v.identity_id, v.camera_id, v.start_s, v.end_s) for v in visits_of(events)]
 
 
-def test_no_events_make_no_visits_and_no_timeline() -> None:
-    assert visits_of([]) == [] and timeline_of([], {}) is None
+def test_no_events_make_no_visits() -> None:
+    assert visits_of([]) == []
 
 
 def test_a_visit_runs_from_arrival_to_leaving_and_an_open_one_to_the_last_event() -> None:
@@ -84,40 +83,6 @@ def test_leaving_without_having_come_or_before_it_does_no_harm() -> None:
 
 def visit(identity_id: int, start_s: float, end_s: float, camera_id: str = "door", kind: str = "entered") -> Visit:
     return Visit(identity_id, camera_id, start_s, end_s, kind, (camera_id, "1", 1))
-
-
-def test_bars_lie_inside_of_the_drawing_in_order_of_time_with_a_row_per_identity() -> None:
-    timeline = timeline_of(
-        [visit(1, 0, 5), visit(2, 3, 9), visit(1, 8, 10, kind="reentered"), visit(1, 5, 8, "hall")], {2: "Ann"}
-    )
-    assert timeline is not None
-    door = timeline.bars[:3]
-    assert [head.text for head in timeline.heads] == ["door", "hall"]
-    assert [name.text for name in timeline.names] == ["#1", "Ann", "#1"]
-    assert all(
-        timeline.plot_x <= bar.x and bar.x + bar.width <= WIDTH and bar.y < timeline.height for bar in timeline.bars
-    )
-    assert door[0].y == door[1].y != door[2].y and door[0].x < door[1].x and door[0].colour == door[1].colour
-    assert [bar.returned for bar in door] == [False, True, False]
-    assert "Ann entered door" in door[2].title
-
-
-@pytest.mark.parametrize("span_s", [0.0, 0.3, 7, 100, 5000, 86400 * 30, 86400 * 4000])
-def test_the_time_axis_has_a_few_round_marks_at_any_length(span_s: float) -> None:
-    timeline = timeline_of([visit(1, 1.7e9, 1.7e9 + span_s)], {})
-    assert timeline is not None
-    assert 1 <= len(timeline.marks) <= 10
-    assert all(timeline.plot_x <= mark.x <= WIDTH for mark in timeline.marks)
-
-
-def test_a_visit_of_one_frame_is_still_seen() -> None:
-    timeline = timeline_of([visit(1, 0, 0), visit(2, 0, 100_000)], {})
-    assert timeline is not None and timeline.bars[0].width >= 3
-
-
-def test_rows_that_do_not_fit_are_counted() -> None:
-    timeline = timeline_of([visit(i, i, i + 1) for i in range(1, 51)], {}, max_rows=20)
-    assert timeline is not None and len(timeline.names) == 20 and timeline.left_out == 30
 
 
 def test_masks_are_outlined_in_the_identitys_colour_and_nothing_else_changes(tmp_path: object) -> None:
