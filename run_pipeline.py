@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.config import Config, load_config
+from pipeline.config import Config, TrackerConfig, load_config
 from pipeline.errors import BusRefused, ConfigError, PipelineError, WeightsError
 
 _CONFIGS = Path(__file__).resolve().parent / "configs"
@@ -44,13 +44,80 @@ def _replay(options: argparse.Namespace) -> int:
     from pipeline.commands.output import prepare_output
     from pipeline.commands.replay import ReplayOptions, prepare, print_summary, replay
 
-    prepared = prepare(load_config(options.config), options.gt)
-    if options.gt is not None:
-        print("warning: --gt is read, but this version does not score yet: no metrics.json is written")
+    if options.bus is not None:
+        return _replay_bus(options)
+    if options.config is None:
+        raise ConfigError("replay needs --config FILE (or --bus FILE, a recording of a live run)")
+    if options.features is not None:
+        return _replay_features(options)
+    prepared = prepare(load_config(options.config), options.gt, options.detections)
     prepare_output(options.out, options.overwrite)
-    how = ReplayOptions(options.overlay, options.speed, not options.quiet)
+    how = ReplayOptions(
+        overlay=options.overlay,
+        speed=options.speed,
+        progress=not options.quiet,
+        record=options.record,
+        gt_boxes=not options.no_gt_boxes,
+    )
     print_summary(replay(prepared, options.out, how, print), options.out, print)
     return 0
+
+
+def _replay_features(options: argparse.Namespace) -> int:
+    from pipeline.commands.output import prepare_output
+    from pipeline.commands.replay import print_summary
+    from pipeline.commands.replay_features import prepare_features, replay_recorded_features
+
+    _refuse(options, "--features", "overlay", "record", "detections", "speed")
+    prepared = prepare_features(load_config(options.config), options.features, options.gt)
+    prepare_output(options.out, options.overwrite)
+    summary = replay_recorded_features(prepared, options.out, print, progress=not options.quiet)
+    print_summary(summary, options.out, print)
+    return 0
+
+
+def _replay_bus(options: argparse.Namespace) -> int:
+    from pipeline.commands.output import prepare_output
+    from pipeline.commands.replay_bus import PreparedBus, replay_recorded_bus
+
+    _refuse(options, "--bus", "overlay", "record", "detections", "features", "speed")
+    config = load_config(options.config) if options.config else None
+    prepared = PreparedBus(options.bus, config, options.gt)
+    prepare_output(options.out, options.overwrite)
+    replay_recorded_bus(prepared, options.out, print, progress=not options.quiet)
+    return 0
+
+
+def _refuse(options: argparse.Namespace, given: str, *names: str) -> None:
+    """Options that have no meaning beside another.
+
+    Raises:
+        ConfigError: one of them was given.
+    """
+    wrong = [f"--{name}" for name in names if getattr(options, name)]
+    if wrong:
+        raise ConfigError(f"{', '.join(wrong)} needs the videos, which {given} does without; leave one of them out")
+
+
+def _track(options: argparse.Namespace) -> int:
+    from pipeline.commands.track import track
+
+    config = load_config(options.config).tracker if options.config else TrackerConfig()
+    return track(options.sequence, options.out, config, print, online=options.online, progress=not options.quiet)
+
+
+def _score(options: argparse.Namespace) -> int:
+    from pipeline.commands.score import ScoreOptions, score
+
+    how = ScoreOptions(absence_s=options.absence_s, fps=options.fps, independent=options.independent)
+    return score(options.results, options.gt, options.out, how, print)
+
+
+def _fit_site(options: argparse.Namespace) -> int:
+    from pipeline.commands.fit_site import FitOptions, fit_site
+
+    how = FitOptions(overwrite=options.overwrite, progress=not options.quiet)
+    return fit_site(load_config(options.config), options.config, options.out, options.gt, print, how)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -68,6 +135,7 @@ def _run(options: argparse.Namespace) -> int:
         overlay=options.overlay,
         log_level=options.log_level,
         echo=print,
+        record_bus=options.record_bus,
     )
 
 
@@ -80,7 +148,7 @@ def _worker(options: argparse.Namespace) -> int:
 def _matcher(options: argparse.Namespace) -> int:
     from pipeline.entry import run_matcher
 
-    return run_matcher(load_config(options.config), log_level=options.log_level)
+    return run_matcher(load_config(options.config), log_level=options.log_level, record_bus=options.record_bus)
 
 
 def _dashboard(options: argparse.Namespace) -> int:
@@ -134,11 +202,38 @@ def _parser() -> argparse.ArgumentParser:
     _output(demo, default=Path("demo_out"))
 
     replay = _command(commands, "replay", _replay, "recorded cameras, in order of time, deterministically")
-    _config(replay)
+    _config(replay, required=False)
     _output(replay)
     replay.add_argument("--gt", type=Path, metavar="DIR", help="ground truth to score against")
     replay.add_argument("--overlay", action="store_true", help="write overlay/<camera>.mp4")
     replay.add_argument("--speed", type=_positive, metavar="X", help="at most X times real time")
+    replay.add_argument("--record", action="store_true", help="keep detections and features in recorded/")
+    replay.add_argument("--detections", type=Path, metavar="DIR", help="use what an earlier --record kept, or det.txt")
+    replay.add_argument("--features", type=Path, metavar="DIR", help="match what an earlier --record kept: no video")
+    replay.add_argument(
+        "--bus", type=Path, metavar="FILE", help="match what `run --record-bus` kept; --config: other settings"
+    )
+    replay.add_argument("--no-gt-boxes", action="store_true", help="with --gt: no second run on ground-truth boxes")
+
+    track = _command(commands, "track", _track, "the tracker alone over a MOTChallenge folder with det/det.txt")
+    track.add_argument("--sequence", type=Path, required=True, metavar="DIR")
+    track.add_argument("--out", type=Path, required=True, metavar="FILE")
+    track.add_argument("--online", action="store_true", help="rows as known frame by frame, gaps not filled")
+    track.add_argument("--quiet", action="store_true", help="no progress bar")
+    _config(track, required=False)
+
+    score = _command(commands, "score", _score, "score MOT rows like a replay; several results side by side")
+    score.add_argument("--results", type=Path, required=True, nargs="+", metavar="DIR")
+    score.add_argument("--gt", type=Path, required=True, metavar="DIR", help="ground truth to score against")
+    score.add_argument("--out", type=Path, metavar="FILE", help="metrics as JSON; several results: a page, too")
+    score.add_argument("--absence-s", type=_positive, metavar="S", help="least absence before a re-entry")
+    score.add_argument("--fps", type=_positive, metavar="F", help="frames per second, where nothing states them")
+    score.add_argument("--independent", action="store_true", help="the sequences share no identities")
+
+    fit = _command(commands, "fit-site", _fit_site, "settings from a site's own footage, as a config to use")
+    _config(fit)
+    _output(fit)
+    fit.add_argument("--gt", type=Path, metavar="DIR", help="ground truth, where there is some")
 
     run = _command(commands, "run", _run, "cameras live, one process each")
     _config(run)
@@ -146,11 +241,14 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--display", choices=["web", "window", "none"], default="none")
     run.add_argument("--overlay", action="store_true", help="write overlay/<camera>.mp4")
     run.add_argument("--duration", type=_positive, metavar="S", help="stop after S seconds")
+    _record_bus(run)
 
     worker = _command(commands, "worker", _worker, "this host's cameras against a shared Redis (bus.url)")
     _config(worker)
     worker.add_argument("--out", type=Path, metavar="DIR")
-    _config(_command(commands, "matcher", _matcher, "the site's matcher against a shared Redis (bus.url)"))
+    matcher = _command(commands, "matcher", _matcher, "the site's matcher against a shared Redis (bus.url)")
+    _config(matcher)
+    _record_bus(matcher)
     _config(_command(commands, "dashboard", _dashboard, "the web page of a site whose workers run elsewhere"))
 
     init = _command(commands, "init", _init, "probe cameras and write a commented config")
@@ -177,6 +275,10 @@ def _command(commands: argparse._SubParsersAction, name: str, function: object, 
 
 def _config(parser: argparse.ArgumentParser, required: bool = True) -> None:
     parser.add_argument("--config", type=Path, required=required, metavar="FILE")
+
+
+def _record_bus(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--record-bus", type=Path, metavar="FILE", help="keep what the matcher receives, for replay")
 
 
 def _output(parser: argparse.ArgumentParser, required: bool = True, default: Path | None = None) -> None:

@@ -224,7 +224,6 @@ def find_threshold(clip_model_id: str) -> Threshold:
         known = ", ".join(f"{m}/{h}" for m, h in THRESHOLDS)
         raise ConfigError(
             f"matcher.threshold: auto has no figure for {clip_model_id} (it has: {known}); "
-            "set a distance (0 to 2, docs/sta.md says how to choose one); the command that measures it on your own "
-            "footage, `fit-site`, is not part of this version yet"
+            "`run_pipeline.py fit-site` measures it on your own footage, or set a distance (0 to 2)"
         )
     return threshold

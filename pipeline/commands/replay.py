@@ -1,18 +1,12 @@
 """`run_pipeline.py replay`: recorded cameras through the whole pipeline, as fast as the machine allows."""
 
-import json
-import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import cv2
-from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from pipeline.background.files import write_bytes
 from pipeline.background.retention import clear_kept
 from pipeline.build import (
     Settled,
@@ -23,25 +17,27 @@ from pipeline.build import (
     build_matcher,
     build_recorded_source,
     build_references,
-    is_live,
-    limit_threads,
     matcher_threshold,
     settle,
 )
-from pipeline.capture.probe import SourceInfo, probe
+from pipeline.capture.probe import SourceInfo
+from pipeline.commands.recorded import fix_threads, probe_recorded, progress_bar, read_truth, step
+from pipeline.commands.scoring import complete_scores, on_truth_boxes, score_run
 from pipeline.config import CameraConfig, Config
-from pipeline.errors import ConfigError
+from pipeline.ports import ClipHead, CropEncoder
+from pipeline.replay.from_detections import use_recorded_detections
+from pipeline.replay.recording import RunRecording
 from pipeline.replay.replay import Overlay, Pace, Replay, ReplayCamera, ReplayResult
 from pipeline.reporting.report import write_report
 from pipeline.runtime.camera import CameraPipeline, PictureKeeping
 from pipeline.runtime.health import memory_peak_mb
 from pipeline.runtime.latency import LatencyRecorder
 from pipeline.runtime.recorder import RunRecorder
-from pipeline.runtime.summary import run_summary
+from pipeline.runtime.summary import run_summary, write_summary
+from pipeline.scoring.ground_truth import GroundTruth
+from pipeline.types import Frame
 from pipeline.view.overlay import OverlayDrawer
 from pipeline.view.video import VideoWriter
-
-_log = logging.getLogger(__name__)
 
 HOST = "replay"  # in frame pointers: a replay's files are all in one folder, whatever the machine is called
 _UNKNOWN_FPS = 25.0  # of a source that states no rate: only the overlay video needs one
@@ -49,11 +45,19 @@ _UNKNOWN_FPS = 25.0  # of a source that states no rate: only the overlay video n
 
 @dataclass(frozen=True, slots=True)
 class ReplayOptions:
-    """How to run a replay: `speed` is a multiple of real time, None as fast as possible."""
+    """How to run a replay.
+
+    Attributes:
+        speed: multiple of real time; None: as fast as possible.
+        record: keep detections and features in `recorded/`.
+        gt_boxes: with ground truth, run once more on its boxes.
+    """
 
     overlay: bool = False
     speed: float | None = None
     progress: bool = True
+    record: bool = False
+    gt_boxes: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,61 +77,118 @@ class Prepared:
 
     settled: Settled
     infos: dict[str, SourceInfo]
+    truth: GroundTruth | None = None
 
 
-def prepare(config: Config, ground_truth: Path | None = None) -> Prepared:
+def prepare(config: Config, ground_truth: Path | None = None, detections: Path | None = None) -> Prepared:
     """Look at weights, sources and ground truth.
+
+    Args:
+        detections: what an earlier replay recorded, or a folder of <camera>.txt: nothing is detected.
 
     Raises:
         PipelineError: a source that cannot be replayed, weights that are missing, a ground truth that is not there.
     """
-    if ground_truth is not None and not ground_truth.is_dir():
-        raise ConfigError(f"--gt {ground_truth} is not a folder")
-    if not config.cameras:
-        raise ConfigError("the config names no cameras; `run_pipeline.py init` writes one for your sources")
-    return Prepared(settle(config), {camera.id: _probe(camera, config) for camera in config.cameras})
+    infos = probe_recorded(config)
+    truth = read_truth(config, ground_truth)
+    warnings: tuple[str, ...] = ()
+    if detections is not None:
+        config, warnings = use_recorded_detections(config, detections)
+    settled = settle(config)
+    settled = Settled(settled.config, (*warnings, *settled.warnings))
+    return Prepared(settled, infos, truth)
 
 
 def replay(prepared: Prepared, out_dir: Path, options: ReplayOptions, echo: Callable[[str], None]) -> ReplaySummary:
-    """Replay all cameras into the empty folder `out_dir`.
+    """Replay all cameras into the empty folder `out_dir`, and score them when there is ground truth.
 
     Raises:
         PipelineError: models that cannot be loaded; or the disk.
     """
     for warning in prepared.settled.warnings:
         echo(f"warning: {warning}")
-    _fix_threads(prepared.settled.config)
-    return _Run(prepared, out_dir, options).run(echo)
+    config = prepared.settled.config
+    fix_threads(config)
+    encoder = build_encoder(config)
+    models = _Models(encoder, build_head(config, encoder.describe()))
+    run = _Run(prepared.settled, prepared.infos, models, out_dir, options)
+    summary = run.run()
+    if prepared.truth is not None:
+        _score(prepared, prepared.truth, models, out_dir, options, echo)
+    write_report(out_dir)
+    return summary
 
 
-def _probe(camera: CameraConfig, config: Config) -> SourceInfo:
-    if is_live(camera):
-        raise ConfigError(f"camera {camera.id}: a live source cannot be replayed; use `run`, or record it to a file")
-    return probe(camera.source, config.capture)
+@dataclass(frozen=True, slots=True)
+class _Models:
+    """What is loaded once, whatever is run."""
+
+    encoder: CropEncoder
+    head: ClipHead
 
 
-def _fix_threads(config: Config) -> None:
-    """A fixed number of threads, so that sums are added in the same order on every replay of one machine."""
-    cv2.setRNGSeed(config.runtime.seed)
-    limit_threads(config)
+def _score(
+    prepared: Prepared,
+    truth: GroundTruth,
+    models: _Models,
+    out_dir: Path,
+    options: ReplayOptions,
+    echo: Callable[[str], None],
+) -> None:
+    """metrics.json and the mistakes; runs the pipeline once more on ground-truth boxes when that is wanted."""
+    config = prepared.settled.config
+
+    def again(on_boxes: Config, folder: Path) -> None:
+        how = ReplayOptions(progress=options.progress, record=True)
+        _Run(Settled(on_boxes, ()), prepared.infos, models, folder, how, "on true boxes").run()
+
+    def frames_of(camera_id: str) -> Iterator[Frame]:
+        source = build_recorded_source(config.camera(camera_id), 0.0)
+        try:
+            yield from source.frames()
+        finally:
+            source.close()
+
+    score = score_run(out_dir, truth, config.matcher.absence_s)
+    more = on_truth_boxes(config, out_dir, truth, again) if options.gt_boxes else {}
+    complete_scores(out_dir, score, more, frames_of, echo)
 
 
 class _Run:
-    """One replay: builds the parts, runs them, writes the summary."""
+    """One pass over the footage: builds the parts, runs them, writes run.json."""
 
-    def __init__(self, prepared: Prepared, out_dir: Path, options: ReplayOptions) -> None:
-        self._settled = prepared.settled
-        self._config = prepared.settled.config
+    def __init__(
+        self,
+        settled: Settled,
+        infos: Mapping[str, SourceInfo],
+        models: _Models,
+        out_dir: Path,
+        options: ReplayOptions,
+        name: str = "replay",
+    ) -> None:
+        self._settled = settled
+        self._config = settled.config
         self._out_dir = out_dir
         self._options = options
-        self._infos = prepared.infos
+        self._infos = {camera.id: infos[camera.id] for camera in self._config.cameras}
+        self._models = models
+        self._name = name
         self._latency = LatencyRecorder()
-        self._detector = build_detector(self._config)
-        self._encoder = build_encoder(self._config)
-        self._head = build_head(self._config, self._encoder.describe())
-        self._matcher = build_matcher(self._config, matcher_threshold(self._config, self._head.clip_model_id))
+        self._recording = self._begin_recording() if options.record else None
+        detector = build_detector(self._config)
+        self._detector = self._recording.detector(detector) if self._recording else detector
+        self._matcher = build_matcher(self._config, matcher_threshold(self._config, models.head.clip_model_id))
 
-    def run(self, echo: Callable[[str], None]) -> ReplaySummary:
+    def _begin_recording(self) -> RunRecording:
+        return RunRecording(
+            self._out_dir,
+            self._config,
+            self._infos,
+            clip_model_id=self._models.head.clip_model_id,
+            detector_name=detector_name(self._config),
+        )
+
+    def run(self) -> ReplaySummary:
         config = self._config
         recorder = RunRecorder(
             self._out_dir,
@@ -136,21 +197,22 @@ class _Run:
             references=build_references(config, self._out_dir, HOST),
         )
         started_s, began_s = time.time(), time.monotonic()
-        with self._progress() as bar, logging_redirect_tqdm():
+        with progress_bar(self._infos, self._name, self._options.progress) as bar, logging_redirect_tqdm():
             run = Replay(
                 [self._camera(camera) for camera in config.cameras],
                 self._matcher,
                 recorder,
                 latency=self._latency,
                 pace=Pace(self._options.speed),
-                on_frame=lambda: _step(bar),
+                recording=self._recording,
+                on_frame=lambda: step(bar),
             )
             result = run.run()
         seconds = time.monotonic() - began_s
         clear_kept(self._out_dir)
         self._write_summary(result, started_s, seconds)
-        report = write_report(self._out_dir)
         kinds = dict(recorder.event_kinds)
+        report = self._out_dir / "report.html"
         return ReplaySummary(result, seconds, len(recorder.book.identities()), kinds, report)
 
     def _camera(self, camera: CameraConfig) -> ReplayCamera:
@@ -159,8 +221,8 @@ class _Run:
             camera,
             self._config,
             detector=self._detector,
-            encoder=self._encoder,
-            head=self._head,
+            encoder=self._models.encoder,
+            head=self._models.head,
             keeping=keeping,
             latency=self._latency,
         )
@@ -172,11 +234,6 @@ class _Run:
             overlay = Overlay(drawer, VideoWriter(path, self._infos[camera.id].fps or _UNKNOWN_FPS))
         return ReplayCamera(camera.id, build_recorded_source(camera, 0.0), pipeline, overlay)
 
-    def _progress(self) -> Any:
-        counts = [info.frame_count for info in self._infos.values()]
-        total = None if None in counts else sum(n for n in counts if n)
-        return tqdm(total=total, unit=" frames", desc="replay", disable=not self._options.progress, mininterval=1.0)
-
     def _write_summary(self, result: ReplayResult, started_s: float, seconds: float) -> None:
         summary = run_summary(
             self._config,
@@ -185,19 +242,15 @@ class _Run:
             frames=result.frames,
             latency=self._latency,
             losses=result.losses,
-            models={"detector": _detector_name(self._config), "clips": self._head.clip_model_id},
+            models={"detector": detector_name(self._config), "clips": self._models.head.clip_model_id},
             warnings=self._settled.warnings,
             seconds_of_footage=result.footage_s,
             memory_peak_mb=memory_peak_mb(),
         )
-        write_bytes(self._out_dir / "run.json", (json.dumps(summary, indent=2) + "\n").encode())
+        write_summary(self._out_dir, summary)
 
 
-def _step(bar: Any) -> None:
-    bar.update(1)
-
-
-def _detector_name(config: Config) -> str:
+def detector_name(config: Config) -> str:
     return Path(config.detector.weights).name if config.detector.kind == "yolo" else config.detector.kind
 
 
@@ -215,6 +268,8 @@ def print_summary(summary: ReplaySummary, out_dir: Path, echo: Callable[[str], N
         ("identities.jsonl", "identity log"),
         ("tracks", "tracks"),
         ("references", "reference frames"),
+        ("recorded", "recording"),
+        ("metrics.json", "metrics"),
         ("report.html", "report"),
     ):
         if (out_dir / name).exists():

@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 from pipeline.boxes import box_iou, xywh_to_xyxy
 from pipeline.retrieval import ApDefinition, cmc_and_average_precision, cosine_distance
-from pipeline.scoring.ground_truth import CameraTruth, GroundTruth, Role
-from pipeline.types import ClipFeature, FloatArray, IntArray, TrackKey, Tracklet
+from pipeline.scoring.ground_truth import CameraTruth, GroundTruth
+from pipeline.scoring.roles import Role
+from pipeline.types import ClipFeature, FloatArray, IntArray, TimeArray, TrackKey, Tracklet
 
 _LEAST_IOU = 0.5  # of a track's box with a person's (identity metrics use the same)
 _LEAST_SHARE = 0.5  # of a clip's annotated frames that must lie on its person; the others lie on nobody
@@ -23,8 +24,6 @@ _MOST_PER_VISIT = 10  # clips of one visit that count: neighbours are too alike 
 _MOST_CLIPS = 4000  # that enter pairs: 8 million pairs
 _MOST_QUERIES = 2000  # that enter retrieval: 4 million places in rankings, each with several figures
 _BIN = 0.02  # width of a histogram's bins, cosine distance
-
-_NOT_ANNOTATED, _NOBODY, _SOMEBODY = 0, 1, 2
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -65,8 +64,9 @@ def label_clips(
 ) -> tuple[list[LabelledClip], int]:
     """Give every clip the person on whose boxes its track lies (IoU of at least 0.5) during the clip.
 
-    Frame n of the ground truth is `Frame.index` n - 1. A clip of an unannotated moment is judged by the nearest
-    annotated frame of its track, at most 0.5 s away.
+    Frame n of the ground truth is `Frame.index` n - 1. Between two boxes of a track (`detect_every_s`) its way is taken
+    to be straight. A clip of an unannotated moment is judged by the nearest annotated frame of its track, at most 0.5 s
+    away.
 
     Args:
         absence_s: without visits.csv, a gap this long in a person's rows of one camera begins a new visit.
@@ -81,52 +81,68 @@ def label_clips(
     return labelled, len(clips) - len(labelled)
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class _Judged:
+    """Annotated frames of one track: frame numbers from 1, times, whether somebody is under the box, and whom; (F,)."""
+
+    frames: IntArray
+    at_s: TimeArray
+    on_somebody: npt.NDArray[np.bool_]
+    people: IntArray
+
+    def during(self, start_s: float, end_s: float) -> IntArray:
+        """Places of the frames of a clip; else of the one frame that is near it."""
+        within = np.flatnonzero((self.at_s >= start_s - _TIME_SLACK_S) & (self.at_s <= end_s + _TIME_SLACK_S))
+        if len(within) or not len(self.at_s):
+            return within
+        away_s = np.maximum(start_s - self.at_s, self.at_s - end_s)
+        nearest = int(away_s.argmin())
+        return np.array([nearest] if away_s[nearest] <= _NEAR_S else [], np.int64)
+
+
 class _PeopleOfTracks:
     """Who is under the boxes of each track, worked out once per track."""
 
     def __init__(self, tracklets: Sequence[Tracklet], truth: GroundTruth, absence_s: float) -> None:
         self._tracklets = {t.key: t for t in tracklets}
         self._truth = truth
-        self._found: dict[TrackKey, tuple[npt.NDArray[np.int8], IntArray]] = {}
-        self._frames_of = {c: _people_by_frame(camera) for c, camera in truth.cameras.items()}
+        self._judged: dict[TrackKey, _Judged] = {}
+        self._people_in = {c: _people_by_frame(camera) for c, camera in truth.cameras.items()}
         self._visits = _Visits(truth, seconds_per_frame(tracklets, truth), absence_s)
 
     def label(self, clip: ClipFeature) -> LabelledClip | None:
         tracklet = self._tracklets.get(clip.key)
         if tracklet is None or clip.camera_id not in self._truth.cameras:
             return None
-        if clip.key not in self._found:
-            self._found[clip.key] = self._look(tracklet)
-        states, ids = self._found[clip.key]
-        within = _moments(tracklet, states, clip.start_s, clip.end_s)
-        on_somebody = within[states[within] == _SOMEBODY]
-        people = np.unique(ids[on_somebody])
+        if clip.key not in self._judged:
+            self._judged[clip.key] = self._judge(tracklet)
+        judged = self._judged[clip.key]
+        within = judged.during(clip.start_s, clip.end_s)
+        on_somebody = within[judged.on_somebody[within]]
+        people = np.unique(judged.people[on_somebody])
         if len(people) != 1 or len(on_somebody) < _LEAST_SHARE * len(within):
             return None
         person = int(people[0])
-        frame = int(tracklet.frame_index[on_somebody[len(on_somebody) // 2]]) + 1
+        frame = int(judged.frames[on_somebody[len(on_somebody) // 2]])
         visit = self._visits.number(clip.camera_id, person, frame)
         return LabelledClip(
             clip.camera_id, person, visit, clip.key, clip.embedding, clip.quality, clip.start_s, clip.end_s
         )
 
-    def _look(self, tracklet: Tracklet) -> tuple[npt.NDArray[np.int8], IntArray]:
-        """Of each box of the track (T,): whether its frame is annotated and shows somebody there, and whom."""
-        camera = self._truth.cameras[tracklet.camera_id]
-        frames = tracklet.frame_index + 1
-        states = np.full(len(frames), _NOBODY, np.int8)
-        if camera.annotated is not None:
-            states[~np.isin(frames, camera.annotated)] = _NOT_ANNOTATED
-        ids = np.zeros(len(frames), np.int64)
-        people = self._frames_of[tracklet.camera_id]
-        for i in np.flatnonzero(states == _NOBODY):  # each frame has people of its own
-            if (here := people.get(int(frames[i]))) is None:
+    def _judge(self, tracklet: Tracklet) -> _Judged:
+        annotated = self._truth.cameras[tracklet.camera_id].annotated
+        own = tracklet.frame_index + 1
+        frames = own if annotated is None else annotated[(annotated >= own[0]) & (annotated <= own[-1])]
+        boxes = np.stack([np.interp(frames, own, side) for side in tracklet.xyxy.T], axis=1).astype(np.float32)
+        people_in = self._people_in[tracklet.camera_id]
+        people, on_somebody = np.zeros(len(frames), np.int64), np.zeros(len(frames), bool)
+        for i, frame in enumerate(frames.tolist()):  # each frame has people of its own
+            if (here := people_in.get(frame)) is None:
                 continue
-            iou = box_iou(tracklet.xyxy[i : i + 1], here[1])[0]
+            iou = box_iou(boxes[i : i + 1], here[1])[0]
             best = int(iou.argmax())
-            if iou[best] >= _LEAST_IOU:
-                states[i], ids[i] = _SOMEBODY, here[0][best]
-        return states, ids
+            on_somebody[i], people[i] = iou[best] >= _LEAST_IOU, here[0][best]
+        return _Judged(frames, np.interp(frames, own, tracklet.captured_at_s), on_somebody, people)
 
 
 def _people_by_frame(camera: CameraTruth) -> dict[int, tuple[IntArray, FloatArray]]:
@@ -138,18 +154,6 @@ def _people_by_frame(camera: CameraTruth) -> dict[int, tuple[IntArray, FloatArra
     boxes = xywh_to_xyxy(camera.rows.xywh.astype(np.float32))
     groups = np.split(places, starts[1:]) if len(places) else []
     return {int(n): (camera.rows.ids[g], boxes[g]) for n, g in zip(numbers, groups, strict=True)}
-
-
-def _moments(tracklet: Tracklet, states: npt.NDArray[np.int8], start_s: float, end_s: float) -> IntArray:
-    """Places of the annotated boxes of the track during the clip; else of the nearest one."""
-    times = tracklet.captured_at_s
-    annotated = states != _NOT_ANNOTATED
-    within = np.flatnonzero(annotated & (times >= start_s - _TIME_SLACK_S) & (times <= end_s + _TIME_SLACK_S))
-    if len(within) or not annotated.any():
-        return within
-    away_s = np.where(annotated, np.maximum(start_s - times, times - end_s), np.inf)
-    nearest = int(away_s.argmin())
-    return np.array([nearest] if away_s[nearest] <= _NEAR_S else [], np.int64)
 
 
 def seconds_per_frame(tracklets: Sequence[Tracklet], truth: GroundTruth) -> dict[str, float]:

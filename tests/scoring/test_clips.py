@@ -1,5 +1,7 @@
 """Clips with the people they show, their retrieval figures and their distances."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -90,6 +92,19 @@ def test_between_annotated_frames_the_nearest_one_of_the_track_counts():
     tracks = [tracklet([100] * 20)]
     found = people(rows, tracks, [clip(3, 3), clip(9, 9), clip(18, 18)], annotated=[1, 11])
     assert found == ([7, 8], 1)  # frame 18 is 0.7 s away
+
+
+def test_a_track_detected_in_other_frames_than_the_annotated_ones_is_judged_on_its_way_between_them():
+    rows = [(n, 7, 100 + 10 * n) for n in range(1, 20, 2)]
+    whole = tracklet([100 + 10 * n for n in range(2, 21)], first_frame=2)
+    every_fourth = replace(
+        whole,
+        frame_index=whole.frame_index[::4],
+        captured_at_s=whole.captured_at_s[::4],
+        xyxy=whole.xyxy[::4],
+        confidence=whole.confidence[::4],
+    )
+    assert people(rows, [every_fourth], [clip(2, 18)], annotated=list(range(1, 20, 2))) == ([7], 0)
 
 
 def test_a_frame_that_was_annotated_as_empty_shows_nobody():
