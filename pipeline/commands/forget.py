@@ -22,6 +22,7 @@ from pipeline.bus.streams import CLIPS, IDENTITIES, state_key
 from pipeline.config import Config
 from pipeline.errors import BusUnavailable, ConfigError, OutputError
 from pipeline.replay.erase_recorded import erase_recorded
+from pipeline.replay.recording import ENDING
 from pipeline.reporting.report import write_report
 from pipeline.types import Forget, IdentityEvent, TrackKey
 
@@ -243,6 +244,8 @@ def _forget_files(identity_id: int, out_dir: Path, echo: Echo) -> bool:
         echo(f"identity {identity_id}: removed from {out_dir}: {listed}")
         for note in report.notes:
             echo(f"    {note}")
+        for path in sorted(out_dir.glob(f"*{ENDING}")):
+            echo(f"    {path.name} still holds the person: a bus recording cannot be changed; remove it")
     if had_report or changed:
         write_report(out_dir)
     return bool(changed)

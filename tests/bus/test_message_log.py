@@ -1,4 +1,5 @@
 import io
+import json
 import logging
 import stat
 import struct
@@ -187,17 +188,28 @@ def test_records_that_do_not_fill_their_chunk_are_damage(path: Path, raw: bytes)
         list(LogReader(path).records())
 
 
-def test_the_file_can_be_read_as_the_page_describes_it(path: Path) -> None:
-    """Written here a second time, from docs/recordings.md alone."""
+def test_the_reader_that_the_page_shows_reads_it(path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "recordings.md").read_text()
+    code = page.partition("```python\n")[2].partition("```")[0].replace('open(path, "rb").read()', "path.read_bytes()")
+    names: dict = {}
+    exec(code, names)
+    write(path, 2)
+    write(path, 1, append=True)
+    kinds = [(kind, dict(fields)) for kind, fields in names["records"](path)]
+    assert [kind for kind, _ in kinds] == ["H", "X", "X", "X"]
+    assert json.loads(kinds[0][1][b"header"]) == HEADER
+    assert [fields[b"n"] for _, fields in kinds[1:]] == [b"0", b"1", b"0"]
+
+
+def test_a_chunk_has_the_bytes_that_the_page_says(path: Path) -> None:
     write(path, 2)
     raw, at = path.read_bytes(), 8
     assert raw[:8] == b"MCPLOG01"
-    inflate, plain = None, b""
+    inflate, plain = zlib.decompressobj(-15), b""
     while at < len(raw):
         begins, size, crc = struct.unpack_from("<BII", raw, at)
         data = raw[at + 9 : at + 9 + size]
-        assert zlib.crc32(bytes([begins]) + data) == crc
-        inflate = zlib.decompressobj(-15) if begins else inflate
+        assert begins == (at == 8) and zlib.crc32(bytes([begins]) + data) == crc
         plain += inflate.decompress(data)
         at += 9 + size
     assert plain.startswith(b"H\x01\x00\x00\x00\x06\x00\x00\x00header")
