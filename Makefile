@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= demo_out
+TEST_PROCESSES ?= 2
 EXTRAS := --extra cpu --extra dev
 
 .PHONY: setup demo test test-slow bench check format lock clean help
@@ -32,7 +33,8 @@ demo: setup
 	@$(BIN)/python run_pipeline.py demo --out $(OUT) --overwrite
 
 test: setup
-	@$(BIN)/python -m pytest -m "not slow" --durations=15
+	@$(BIN)/python -m pytest -m "not slow and not alone" -n $(TEST_PROCESSES) --dist loadfile --durations=15
+	@$(BIN)/python -m pytest -m "alone and not slow" --durations=5
 
 test-slow: setup
 	@$(BIN)/python -m pytest -m slow --durations=15 --timeout=1800

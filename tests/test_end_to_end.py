@@ -165,6 +165,7 @@ def spin(stop):
         pass
 
 
+@pytest.mark.alone
 def test_two_replays_are_equal_to_the_byte_also_under_load(tmp_path):
     scene = write_scene(random_scenario(3, 2, 6.0, seed=5), tmp_path / "scene")
     assert run_command("replay", "--config", scene.config, "--out", tmp_path / "a", MODELS_DIR=None).returncode == 0

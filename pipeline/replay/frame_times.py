@@ -8,7 +8,7 @@ import numpy as np
 from pipeline.background.files import write_bytes
 
 
-class FrameTimes:
+class FrameTimeLog:
     """Collects the times of one camera's frames.
 
     Eight bytes a frame are kept in memory, twice; a day at 25 frames a second is 35 MB.

@@ -18,7 +18,7 @@ from pipeline.config import Config
 from pipeline.errors import ConfigError, DecodeError
 from pipeline.identity.matcher import Matcher
 from pipeline.replay.delivery import Delivery, ReplayResult
-from pipeline.replay.frame_times import FrameTimes
+from pipeline.replay.frame_times import FrameTimeLog
 from pipeline.replay.recording import END, ENDING, FEATURES, FRAMES, SCHEMA, made_with, recorded_files
 from pipeline.runtime.latency import LatencyRecorder
 from pipeline.runtime.recorder import RunRecorder
@@ -41,7 +41,7 @@ class CameraFeatures:
 
     camera_id: str
     log: LogReader
-    times: FrameTimes = field(default_factory=FrameTimes)
+    times: FrameTimeLog = field(default_factory=FrameTimeLog)
     truncated: bool = False
     closing: list[ClipMessage] = field(default_factory=list)
 

@@ -14,7 +14,7 @@ from pipeline.errors import SourceError
 from pipeline.identity.matcher import Matcher
 from pipeline.ports import Source
 from pipeline.replay.delivery import Delivery, ReplayResult
-from pipeline.replay.frame_times import FrameTimes
+from pipeline.replay.frame_times import FrameTimeLog
 from pipeline.replay.recording import RunRecording
 from pipeline.runtime.camera import CameraPipeline, FrameResult
 from pipeline.runtime.latency import LatencyRecorder
@@ -46,7 +46,7 @@ class ReplayCamera:
     source: Source
     pipeline: CameraPipeline
     overlay: Overlay | None = None
-    times: FrameTimes = field(default_factory=FrameTimes)
+    times: FrameTimeLog = field(default_factory=FrameTimeLog)
 
 
 class Pace:

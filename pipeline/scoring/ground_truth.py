@@ -1,6 +1,5 @@
 """Ground truth from a folder: who is where, what is annotated, what is to be left out (DESIGN, docs/replay.md)."""
 
-import csv
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.errors import ConfigError, DecodeError
+from pipeline.scoring.csv_file import CsvRow, read_csv
 from pipeline.scoring.roles import Role, RoleArray, people_labels, roles_of
 from pipeline.scoring.rows import Float64Array, Rows, read_table, rows_of_table
 from pipeline.scoring.shared_ids import SharedIds, read_shared_ids, with_shared_ids
@@ -215,33 +215,24 @@ def _read_visits(path: Path, cameras: set[str], known: set[str]) -> tuple[tuple[
     """Visits in these cameras, and a warning about cameras that have visits and no rows; None without the file."""
     if not path.is_file():
         return None, []
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, skipinitialspace=True)
-            missing = [name for name in _VISIT_COLUMNS if name not in (reader.fieldnames or ())]
-            if missing:
-                raise DecodeError(f"{path}:1: expected columns {', '.join(_VISIT_COLUMNS)}, got no {missing[0]}")
-            visits = [_visit(row, f"{path}:{reader.line_num}") for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DecodeError(f"{path}: cannot be read as text: {error}") from error
+    visits = [_visit(row) for row in read_csv(path, _VISIT_COLUMNS)]
     strangers = natural_order([visit.camera_id for visit in visits if visit.camera_id not in known])
     warnings = [f"visits.csv: {', '.join(strangers)} has visits and no ground truth: left out"] if strangers else []
     return tuple(visit for visit in visits if visit.camera_id in cameras), warnings
 
 
-def _visit(row: dict[str, str | None], place: str) -> TrueVisit:
-    def number(column: str, least: int) -> int:
-        text = (row[column] or "").strip()
-        if not re.fullmatch(r"\d+", text) or int(text) < least:
-            raise DecodeError(f"{place}: expected a whole number from {least} as {column}, got {text!r}")
-        return int(text)
-
-    first, last = number("entry_frame", 1), number("exit_frame", 1)
+def _visit(row: CsvRow) -> TrueVisit:
+    first, last = row.number("entry_frame", 1), row.number("exit_frame", 1)
     if last < first:
-        raise DecodeError(f"{place}: expected exit_frame at or after entry_frame {first}, got {last}")
-    is_sure = (row["certainty"] or "").strip().lower() == "sure"
-    camera_id = (row["camera"] or "").strip()
-    return TrueVisit(camera_id, number("person_id", 0), number("visit", 1), first, last, is_sure)
+        raise DecodeError(f"{row.place}: expected exit_frame at or after entry_frame {first}, got {last}")
+    return TrueVisit(
+        camera_id=row.text("camera"),
+        person_id=row.number("person_id"),
+        visit=row.number("visit", 1),
+        entry_frame=first,
+        exit_frame=last,
+        is_sure=row.text("certainty").lower() == "sure",
+    )
 
 
 def _oddities(name: str, truth: CameraTruth) -> list[str]:

@@ -1,12 +1,12 @@
 """`identities.csv`: who is who, where an annotation tool numbered each camera's tracks on its own (CVAT does)."""
 
-import csv
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from pipeline.errors import ConfigError, DecodeError
+from pipeline.scoring.csv_file import read_csv
 from pipeline.scoring.rows import Rows, first_repeated
 
 _COLUMNS = ("camera", "id", "person_id")
@@ -24,20 +24,11 @@ def read_shared_ids(path: Path) -> SharedIds | None:
     if not path.is_file():
         return None
     people: dict[tuple[str, int], int] = {}
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, skipinitialspace=True)
-            missing = [name for name in _COLUMNS if name not in (reader.fieldnames or ())]
-            if missing:
-                raise DecodeError(f"{path}:1: expected columns {', '.join(_COLUMNS)}, got no {missing[0]}")
-            for row in reader:
-                place = f"{path}:{reader.line_num}"
-                key = ((row["camera"] or "").strip(), _number(row["id"], place, "id"))
-                if key in people:
-                    raise DecodeError(f"{place}: track {key[1]} of {key[0]} is listed twice")
-                people[key] = _number(row["person_id"], place, "person_id")
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DecodeError(f"{path}: cannot be read as text: {error}") from error
+    for row in read_csv(path, _COLUMNS):
+        key = (row.text("camera"), row.number("id"))
+        if key in people:
+            raise DecodeError(f"{row.place}: track {key[1]} of {key[0]} is listed twice")
+        people[key] = row.number("person_id")
     return people
 
 
@@ -64,10 +55,3 @@ def with_shared_ids(camera_id: str, rows: Rows, people: SharedIds) -> Rows:
             "two tracks at the same time are two people"
         )
     return shared
-
-
-def _number(text: str | None, place: str, column: str) -> int:
-    value = (text or "").strip()
-    if not value.isascii() or not value.isdigit():
-        raise DecodeError(f"{place}: expected a whole number from 0 as {column}, got {value!r}")
-    return int(value)

@@ -24,7 +24,7 @@ from pipeline.errors import ConfigError, DecodeError, OutputError
 from pipeline.identity.matcher import Step
 from pipeline.replay.delivery import ReplayResult
 from pipeline.replay.erase_recorded import erase_recorded
-from pipeline.replay.frame_times import FrameTimes
+from pipeline.replay.frame_times import FrameTimeLog
 from pipeline.replay.from_detections import use_recorded_detections
 from pipeline.replay.from_features import open_features, replay_features
 from pipeline.replay.recording import DetectionFile, FeatureFile, RunRecording, detection_rows
@@ -455,7 +455,7 @@ def test_a_frame_without_anybody_has_no_rows_and_a_box_inside_out_stops_the_reco
 
 
 def test_frames_that_could_not_be_decoded_get_the_time_between_their_neighbours(tmp_path: Path) -> None:
-    times = FrameTimes()
+    times = FrameTimeLog()
     for index, at_s in ((0, 10.0), (1, 10.1), (3, 10.5)):
         times.add(index, at_s)
     times.write(tmp_path, "door")
@@ -466,9 +466,9 @@ def test_frames_that_could_not_be_decoded_get_the_time_between_their_neighbours(
 
 
 def test_a_camera_without_frames_has_an_empty_file(tmp_path: Path) -> None:
-    FrameTimes().write(tmp_path, "door")
+    FrameTimeLog().write(tmp_path, "door")
     assert (tmp_path / "frame_times/door.txt").read_bytes() == b""
-    assert FrameTimes().footage_s == 0.0
+    assert FrameTimeLog().footage_s == 0.0
 
 
 # -- forgetting -------------------------------------------------------------------------------------------------------
