@@ -89,6 +89,7 @@ def test_local_tracks_count_over_epochs_and_keep_boxes_that_an_identity_has_twic
     recorder.tracklet(tracklet(key(3, "hall"), [0]))
     recorder.close()
     assert ids(tmp_path) == [(1, 4), (2, 4), (3, 4), (9, 4), (10, 4)]
+    assert recorder.doubled_boxes == 1
     assert ids(tmp_path, "tracks_local") == [(1, 1), (2, 1), (2, 2), (3, 2), (9, 3), (10, 3)]
     assert rows(tmp_path, "tracks_local")[0] == "1,1,10.00,20.00,30.00,60.00,0.900,-1,-1,-1"
     assert (tmp_path / "tracks_local" / "keys.csv").read_text().splitlines()[1:] == [

@@ -47,5 +47,9 @@ class Delivery:
     def close(self) -> None:
         """Complete the recorder's files and count what went wrong on the way."""
         self._result.references += self._recorder.close()
-        late = {"late messages": self._matcher.late, "duplicate messages": self._matcher.duplicates}
+        late = {
+            "late messages": self._matcher.late,
+            "duplicate messages": self._matcher.duplicates,
+            "boxes of an identity twice in a frame": self._recorder.doubled_boxes,
+        }
         self._result.losses.update({cause: n for cause, n in late.items() if n})

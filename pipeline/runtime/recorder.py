@@ -88,6 +88,7 @@ class TrackWriter:
         self._tracks: dict[str, list[tuple[TrackKey, int]]] = {camera: [] for camera in cameras}
         self._offset: dict[tuple[str, str], int] = {}
         self._last_frame: dict[str, int] = {}
+        self.doubled = 0  # boxes left out of tracks/ because a surer one of the same identity is in the frame
         for folder in ("tracks", "tracks_online", LOCAL):
             (out_dir / folder).mkdir(parents=True, exist_ok=True)
 
@@ -115,6 +116,7 @@ class TrackWriter:
             local = np.where(final < 0, -1, rows["track"].astype(np.int64) + 1)
             for folder, ids in (("tracks", final), ("tracks_online", online), (LOCAL, local)):
                 self._write(self._out_dir / folder / f"{camera_id}.txt", rows, ids)
+            self.doubled += int((final >= 0).sum()) - len(_once_a_frame(rows, final))
             local_keys += [(n, key) for n, key in enumerate(keys, start=1) if not book.is_forgotten(key)]
             part.unlink(missing_ok=True)
         write_local_keys(self._out_dir, local_keys)
@@ -220,6 +222,11 @@ class RunRecorder:
     def advance(self, now_s: float) -> list[ReferenceFrame]:
         """Take reference frames that are still owed; call about once a second of message time."""
         return self._references.retry(now_s) if self._references else []
+
+    @property
+    def doubled_boxes(self) -> int:
+        """Boxes that tracks/ leaves out, because their identity has a surer one in the same frame; known at the end."""
+        return self._tracks.doubled
 
     def close(self) -> list[ReferenceFrame]:
         """Write everything that waits for the end of the run."""
