@@ -217,7 +217,6 @@ def build_matcher(config: Config, threshold: float, state: Mapping[str, bytes] |
         live_cameras=live,
         topology=config.topology,
         features_s=config.retention.features_s,
-        silent_s=config.silent_s,
         state=state,
     )
 

@@ -8,9 +8,6 @@ from pipeline.errors import ConfigError
 Moment = NewType("Moment", float)  # Unix seconds; in YAML also as ISO 8601 with a time zone
 
 
-_WORD_S = 0.5  # between the moment when a track is due to end and the message that says so: a frame and a tick
-
-
 @dataclass(frozen=True, slots=True)
 class CameraConfig:
     id: str
@@ -168,11 +165,6 @@ class Config:
                 return camera
         known = ", ".join(c.id for c in self.cameras) or "none"
         raise ConfigError(f"no camera {camera_id!r} in the config; it has: {known}")
-
-    @property
-    def silent_s(self) -> float:
-        """How long a track may be out of sight before its worker has ended it and said so."""
-        return self.tracker.lost_s + max((c.detect_every_s for c in self.cameras), default=0.0) + _WORD_S
 
     def with_cameras(self, cameras: tuple[CameraConfig, ...]) -> "Config":
         return replace(self, cameras=cameras)

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from pipeline.config import TopologyConfig
-from pipeline.identity.order import is_past
 from pipeline.identity.state import IdentityState, TrackState
 
 _FLOOR = 0.05  # plausibility of a transit time outside the declared window: unlikely, never impossible (FACTS 7)
@@ -40,14 +39,8 @@ class Topology:
         return max(_FLOOR, 1.0 - outside / width)
 
 
-def exclusion(
-    track: TrackState, identity: IdentityState, topology: Topology, now_s: float, silent_s: float
-) -> str | None:
-    """Why this track cannot be this identity; None when it can.
-
-    Args:
-        silent_s: longest time for which an open track may be out of sight.
-    """
+def exclusion(track: TrackState, identity: IdentityState, topology: Topology, now_s: float) -> str | None:
+    """Why this track cannot be this identity; None when it can."""
     if identity.model_id != track.model_id:
         return "features of another model"
     end_s = now_s if track.open else track.last_s
@@ -55,9 +48,7 @@ def exclusion(
         same = camera_id == track.key.camera_id
         if not same and topology.may_overlap(camera_id, track.key.camera_id):
             continue
-        # Not heard of since, but not ended either: after `silent_s` it must have been seen beside this track.
-        goes_on = visit.last_s > track.first_s + _TOUCH_S or is_past(track.first_s + silent_s, now_s)
-        if visit.open_tracks and goes_on:
+        if visit.open_tracks and visit.last_s > track.first_s + _TOUCH_S:
             return "in this camera at the same time" if same else f"in {camera_id} at the same time"
         for start_s, stop_s in identity.intervals.get(camera_id, ()):
             if min(stop_s, end_s) - max(start_s, track.first_s) > _TOUCH_S:
@@ -68,8 +59,7 @@ def exclusion(
 def may_turn_out_excluded(track: TrackState, identity: IdentityState, topology: Topology) -> bool:
     """Whether a track of this identity is open where the two exclude each other, and has not been heard of since.
 
-    Clips come about once a second, and none while a body is hidden: until the next one, or the track's end, nobody
-    knows whether that track is still seen or already lost.
+    Clips come about once a second: until the next one nobody knows whether that track is still seen or already lost.
     """
     return any(
         visit.open_tracks

@@ -50,18 +50,11 @@ class Decider:
 
     A clear case (nearer than the threshold by `margin`, and the runner-up farther by `margin`) is linked at once;
     clearly nobody known becomes a new identity once two clips have spoken; everything else waits for better clips
-    until `patience_s` after the first one, or the track's end. While it is open whether the nearest identity is in the
-    picture beside the track, everything waits, at most `silent_s` after the track's first sight.
-
-    Args:
-        silent_s: longest time for which an open track may be out of sight, message time.
+    until `patience_s` after the first one, or the track's end.
     """
 
-    def __init__(
-        self, config: MatcherConfig, threshold: float, topology: Topology, gallery: MatrixGallery, silent_s: float
-    ) -> None:
+    def __init__(self, config: MatcherConfig, threshold: float, topology: Topology, gallery: MatrixGallery) -> None:
         self._config = config
-        self._silent_s = silent_s
         self._threshold = threshold
         self._topology = topology
         self._gallery = gallery
@@ -82,20 +75,13 @@ class Decider:
         if links:
             return links
         for row, track in enumerate(pending):
-            if not final and self._waits(compared, row, identities):
-                continue
             decision = self._new_or_unknown(compared, row, track, now_s, final)
             if decision:
                 return [decision]  # one at a time: the next track may be the same new person
         return []
 
     def deadline_s(self, track: TrackState) -> float:
-        """Message time from which a doubtful case is decided."""
         return (track.first_clip_s or track.first_s) + self._config.patience_s
-
-    def settled_s(self, track: TrackState) -> float:
-        """Message time from which it is known who was in the picture beside the track."""
-        return track.first_s + self._silent_s
 
     def _compare(
         self, pending: Sequence[TrackState], identities: Mapping[int, IdentityState], now_s: float
@@ -107,7 +93,7 @@ class Decider:
         reasons: dict[tuple[int, int], str] = {}
         for row, track in enumerate(pending):
             for column, identity_id in enumerate(ids):
-                reason = exclusion(track, identities[identity_id], self._topology, now_s, self._silent_s)
+                reason = exclusion(track, identities[identity_id], self._topology, now_s)
                 if reason:
                     reasons[row, column] = reason
                     cost[row, column] = _NO
@@ -140,19 +126,13 @@ class Decider:
         for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
             track = compared.tracks[row]
             identity = identities[compared.identity_ids[column]]
-            if not final and may_turn_out_excluded(track, identity, self._topology):
+            due = self._is_due(track, now_s, final)
+            if not due and may_turn_out_excluded(track, identity, self._topology):
                 continue
-            if self._accepts(compared, row, column, self._is_due(track, now_s, final)):
+            if self._accepts(compared, row, column, due):
                 evidence = self._evidence(compared, row, column)
                 links.append(Decision(track, compared.identity_ids[column], evidence))
         return links
-
-    def _waits(self, compared: Comparison, row: int, identities: Mapping[int, IdentityState]) -> bool:
-        """Whether the track is near somebody who may turn out to be in the picture beside it."""
-        near = np.flatnonzero(compared.cost[row] <= self._threshold)
-        track = compared.tracks[row]
-        candidates = (identities[compared.identity_ids[int(column)]] for column in near)
-        return any(may_turn_out_excluded(track, identity, self._topology) for identity in candidates)
 
     def _accepts(self, compared: Comparison, row: int, column: int, due: bool) -> bool:
         cost = compared.cost[row, column]

@@ -43,7 +43,6 @@ class Matcher:
         cameras: ids of all cameras of the site.
         live_cameras: those that the watermark waits for at most `lateness_s`.
         features_s: how long a feature may serve (`retention.features_s`), message time.
-        silent_s: longest time for which a track that has not ended may be out of sight.
         state: what `Step.changes` wrote before, to carry on from.
 
     Raises:
@@ -59,7 +58,6 @@ class Matcher:
         live_cameras: Iterable[str] = (),
         topology: Iterable[TopologyConfig] = (),
         features_s: float = math.inf,
-        silent_s: float = 2.5,
         state: Mapping[str, bytes] | None = None,
     ) -> None:
         self._config = config
@@ -69,7 +67,7 @@ class Matcher:
         self._waiting = Waiting()
         self._rules = PresenceRules(config)
         self._memory = SiteMemory(config.features_per_identity, config.decide_every_s)
-        self._decider = Decider(config, threshold, Topology(tuple(topology)), self._memory.gallery, silent_s)
+        self._decider = Decider(config, threshold, Topology(tuple(topology)), self._memory.gallery)
         self._accepted: dict[tuple[str, str], int] = {}
         self._expired_s = -math.inf
         self._events: list[IdentityEvent] = []
@@ -132,7 +130,7 @@ class Matcher:
 
     def _deadlines(self) -> Iterable[float]:
         for track in self._memory.pending():
-            yield from (self._decider.deadline_s(track), self._decider.settled_s(track))
+            yield self._decider.deadline_s(track)
         for identity in self._memory.identities.values():
             for visit in identity.visits.values():
                 if (due_s := self._rules.due_s(visit)) is not None:

@@ -39,7 +39,7 @@ class MatcherSettings:
     """Everything that a matcher's decisions depend on besides messages and state; nothing that is secret.
 
     Attributes:
-        threshold, cameras, live_cameras, topology, features_s, silent_s: see `Matcher`.
+        threshold, cameras, live_cameras, topology, features_s: see `Matcher`.
         model_id: of the clips.
     """
 
@@ -49,7 +49,6 @@ class MatcherSettings:
     live_cameras: tuple[str, ...]
     topology: tuple[TopologyConfig, ...]
     features_s: float
-    silent_s: float
     model_id: str
 
     @staticmethod
@@ -62,7 +61,6 @@ class MatcherSettings:
             live_cameras=tuple(live_cameras),
             topology=config.topology,
             features_s=config.retention.features_s,
-            silent_s=config.silent_s,
             model_id=model_id,
         )
 
@@ -79,7 +77,6 @@ class MatcherSettings:
             live_cameras=self.live_cameras,
             topology=self.topology,
             features_s=self.features_s,
-            silent_s=self.silent_s,
             state=state,
         )
 

@@ -304,27 +304,3 @@ def test_a_late_message_after_every_camera_was_away_is_handled_once_and_ends() -
         matcher.receive(str(number), message)
         done += matcher.advance().done
     assert done == ["0", "1", "2", "3", "4"]
-
-
-# -- who is beside whom
-
-
-def test_somebody_alike_beside_an_open_track_without_clips_is_not_given_its_identity():
-    """While a body is hidden its track goes on without clips; only its end would say that it was lost."""
-    site, door = alone()
-    site.feed(door.clip(1, RED, 0.0, 0.4), door.clip(1, RED, 0.0, 1.0), door.tick(9.0))
-    site.feed(door.clip(2, RED, 10.0, 10.4), door.clip(2, RED, 10.0, 11.0), door.tick(12.3))
-    assert [e for e in site.events if e.key.track_id == 2] == [], "track 1 may have been lost just before"
-    site.feed(door.clip(2, RED, 10.0, 12.0), door.tick(13.0))
-    (event,) = [e for e in site.events if e.key.track_id == 2]
-    assert (event.kind, event.identity_id, event.decided_at_s) == ("entered", 2, 12.6)
-    assert event.evidence.excluded == ((1, "in this camera at the same time"),)
-
-
-def test_a_track_that_broke_goes_on_as_the_same_identity_once_its_end_is_told():
-    site, door = alone()
-    site.feed(door.clip(1, RED, 0.0, 0.4), door.clip(1, RED, 0.0, 1.0), door.tick(9.0))
-    site.feed(door.clip(2, RED, 10.0, 10.4), door.clip(2, RED, 10.0, 11.0), door.tick(11.5))
-    site.feed(door.tracklet(1, 0.0, 9.8, left_picture=False, ended_s=11.8), door.tick(13.0))
-    (event,) = [e for e in site.events if e.key.track_id == 2]
-    assert (event.kind, event.identity_id) == ("continued", 1)
