@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.config import Config, TrackerConfig, load_config
+from pipeline.config import Config, TrackerConfig, is_url, load_config
 from pipeline.errors import BusRefused, ConfigError, PipelineError, WeightsError
 
 _CONFIGS = Path(__file__).resolve().parent / "configs"
@@ -50,8 +50,10 @@ def _replay(options: argparse.Namespace) -> int:
         raise ConfigError("replay needs --config FILE (or --bus FILE, a recording of a live run)")
     if options.features is not None:
         return _replay_features(options)
-    prepared = prepare(load_config(options.config), options.gt, options.detections)
-    prepare_output(options.out, options.overwrite)
+    config = load_config(options.config)
+    prepared = prepare(config, options.gt, options.detections)
+    inputs = (options.config, options.gt, options.detections, *_sources(config))
+    prepare_output(options.out, options.overwrite, inputs)
     how = ReplayOptions(
         overlay=options.overlay,
         speed=options.speed,
@@ -63,6 +65,11 @@ def _replay(options: argparse.Namespace) -> int:
     return 0
 
 
+def _sources(config: Config) -> list[Path]:
+    """The files and folders among the cameras' sources."""
+    return [Path(camera.source) for camera in config.cameras if not is_url(camera.source)]
+
+
 def _replay_features(options: argparse.Namespace) -> int:
     from pipeline.commands.output import prepare_output
     from pipeline.commands.replay import print_summary
@@ -70,7 +77,7 @@ def _replay_features(options: argparse.Namespace) -> int:
 
     _refuse(options, "--features", "overlay", "record", "detections", "speed")
     prepared = prepare_features(load_config(options.config), options.features, options.gt)
-    prepare_output(options.out, options.overwrite)
+    prepare_output(options.out, options.overwrite, (options.config, options.gt, options.features))
     summary = replay_recorded_features(prepared, options.out, print, progress=not options.quiet)
     print_summary(summary, options.out, print)
     return 0
@@ -83,7 +90,7 @@ def _replay_bus(options: argparse.Namespace) -> int:
     _refuse(options, "--bus", "overlay", "record", "detections", "features", "speed")
     config = load_config(options.config) if options.config else None
     prepared = PreparedBus(options.bus, config, options.gt)
-    prepare_output(options.out, options.overwrite)
+    prepare_output(options.out, options.overwrite, (options.config, options.gt, options.bus))
     replay_recorded_bus(prepared, options.out, print, progress=not options.quiet)
     return 0
 
@@ -126,7 +133,7 @@ def _run(options: argparse.Namespace) -> int:
 
     config = load_config(options.config)
     if options.out is not None:
-        prepare_output(options.out, options.overwrite)
+        prepare_output(options.out, options.overwrite, (options.config, *_sources(config)))
     return run_site(
         config,
         options.out,

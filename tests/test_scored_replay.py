@@ -132,6 +132,18 @@ def test_options_that_need_a_video_are_refused_with_features(site, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_what_a_replay_reads_is_never_overwritten(site):
+    folder, scene, _ = site
+    before = files_of(folder / "out")
+    for option in ("--features", "--detections"):
+        done = run_command(
+            "replay", "--config", scene.config, "--out", folder / "out", option, folder / "out", "--overwrite"
+        )
+        assert done.returncode == 1
+        assert "choose another --out" in done.stderr
+    assert files_of(folder / "out") == before
+
+
 def test_scoring_a_replays_folder_gives_the_replays_figures(site, tmp_path):
     folder, scene, _ = site
     done = run_command(

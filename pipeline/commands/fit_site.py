@@ -60,7 +60,7 @@ def fit_site(
     settled = settle(config)
     for warning in (*settled.warnings, *(truth.warnings if truth else ())):
         echo(f"warning: {warning}")
-    prepare_output(out_dir, options.overwrite)
+    prepare_output(out_dir, options.overwrite, (config_file, ground_truth))
     footage, clip_model = _watch(settled, infos, options.progress)
     fit = fit_site_settings(footage, config, truth, _known_threshold(config, clip_model), config.runtime.seed)
     changes = changes_of(fit, config, config_file.name)

@@ -1,6 +1,7 @@
 """The output folder: a run never mixes with what lies there already."""
 
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 from pipeline.errors import OutputError
@@ -9,13 +10,19 @@ from pipeline.errors import OutputError
 _OURS = ("run.json", "identities.jsonl", "scene", "tracks", "fit.json")
 
 
-def prepare_output(out_dir: Path, overwrite: bool) -> None:
+def prepare_output(out_dir: Path, overwrite: bool, inputs: Iterable[Path | None] = ()) -> None:
     """An empty folder at `out_dir`.
+
+    Args:
+        inputs: what the command is going to read; None is nothing.
 
     Raises:
         OutputError: it holds something and `overwrite` is not set, or it does not look like an output folder of ours,
-            or it cannot be written.
+            or it holds an input, or it cannot be written.
     """
+    for path in filter(None, inputs):
+        if path.resolve().is_relative_to(out_dir.resolve()):
+            raise OutputError(f"{path} is read by this command and lies in --out {out_dir}; choose another --out")
     try:
         if out_dir.exists() and not out_dir.is_dir():
             raise OutputError(f"{out_dir} is a file; choose another --out")
