@@ -4,12 +4,16 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 from pipeline.config import Config, TrackerConfig, is_url, load_config
 from pipeline.errors import BusRefused, ConfigError, PipelineError, WeightsError
 
 _CONFIGS = Path(__file__).resolve().parent / "configs"
 _INTERRUPTED = 130  # the shell's code for Ctrl-C
+
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -205,6 +209,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--log-level", default="WARNING", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
+    _add_recorded(commands)
+    _add_scoring(commands)
+    _add_live(commands)
+    _add_upkeep(commands)
+    return parser
+
+
+def _add_recorded(commands: Commands) -> None:
+    """Commands over recorded footage."""
     demo = _command(commands, "demo", _demo, "the whole pipeline on a generated three-camera scene")
     _output(demo, default=Path("demo_out"))
 
@@ -222,6 +235,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     replay.add_argument("--no-gt-boxes", action="store_true", help="with --gt: no second run on ground-truth boxes")
 
+    fit = _command(commands, "fit-site", _fit_site, "settings from a site's own footage, as a config to use")
+    _config(fit)
+    _output(fit)
+    fit.add_argument("--gt", type=Path, metavar="DIR", help="ground truth, where there is some")
+
+
+def _add_scoring(commands: Commands) -> None:
+    """Commands over rows."""
     track = _command(commands, "track", _track, "the tracker alone over a MOTChallenge folder with det/det.txt")
     track.add_argument("--sequence", type=Path, required=True, metavar="DIR")
     track.add_argument("--out", type=Path, required=True, metavar="FILE")
@@ -237,11 +258,9 @@ def _parser() -> argparse.ArgumentParser:
     score.add_argument("--fps", type=_positive, metavar="F", help="frames per second, where nothing states them")
     score.add_argument("--independent", action="store_true", help="the sequences share no identities")
 
-    fit = _command(commands, "fit-site", _fit_site, "settings from a site's own footage, as a config to use")
-    _config(fit)
-    _output(fit)
-    fit.add_argument("--gt", type=Path, metavar="DIR", help="ground truth, where there is some")
 
+def _add_live(commands: Commands) -> None:
+    """Commands that run cameras, or a role of a site."""
     run = _command(commands, "run", _run, "cameras live, one process each")
     _config(run)
     _output(run, required=False)
@@ -258,6 +277,9 @@ def _parser() -> argparse.ArgumentParser:
     _record_bus(matcher)
     _config(_command(commands, "dashboard", _dashboard, "the web page of a site whose workers run elsewhere"))
 
+
+def _add_upkeep(commands: Commands) -> None:
+    """Commands around a site: its configuration, its weights, its data."""
     init = _command(commands, "init", _init, "probe cameras and write a commented config")
     init.add_argument("--source", action="append", required=True, metavar="URL|FILE", help="once per camera")
     init.add_argument("--out", type=Path, default=Path("site.yaml"), metavar="FILE")
@@ -271,10 +293,9 @@ def _parser() -> argparse.ArgumentParser:
     forget.add_argument("--identity", type=int, required=True, metavar="ID")
     _config(forget, required=False)
     forget.add_argument("--out", type=Path, metavar="DIR")
-    return parser
 
 
-def _command(commands: argparse._SubParsersAction, name: str, function: object, text: str) -> argparse.ArgumentParser:
+def _command(commands: Commands, name: str, function: object, text: str) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
     parser.set_defaults(function=function)
     return parser
