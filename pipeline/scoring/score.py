@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.scoring.alignment import ScoredCamera, align_camera
+from pipeline.scoring.alignment import ScoredCamera, align_camera, truth_after
 from pipeline.scoring.appearances import Appearance, TracedCamera, trace_camera
 from pipeline.scoring.ceiling import ceiling, ceiling_appearances
 from pipeline.scoring.find_mistakes import find_mistakes
@@ -112,6 +112,10 @@ class _Scoring:
             if c in final and not len(final[c])
         ]
         warnings += [f"{c}: no ground truth: not scored" for c in sorted(final) if c not in self._truth.cameras]
+        for camera, count in self._results.frame_counts.items():
+            late = truth_after(self._truth.cameras[camera], count) if camera in self._truth.cameras else 0
+            if late:
+                warnings.append(f"{camera}: {late} ground-truth rows after the last frame ({count}): left out")
         if online is not None:
             lost = [c for c in self._truth.cameras if c in final and c not in online]
             warnings += [f"{c}: no online rows: everybody there counts as missed online" for c in lost]

@@ -308,3 +308,12 @@ def assert_same(first, second):
         assert sorted(first) == sorted(second)
     else:
         assert first == (second if second is None else pytest.approx(second, abs=1e-9))
+
+
+def test_ground_truth_beyond_the_end_of_the_recording_is_told(two_cameras):
+    last = int(two_cameras.cameras["a"].rows.frames.max())
+    results = SiteResults({}, fps=fps_of(two_cameras), frame_counts={"a": last - 1, "b": 10**6, "gone": 1})
+    told = [w for w in score(two_cameras, results).metrics["warnings"] if "after the last frame" in w]
+    assert len(told) == 1
+    assert told[0].startswith("a: ")
+    assert f"({last - 1}): left out" in told[0]
