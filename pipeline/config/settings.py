@@ -42,11 +42,17 @@ class TrackerConfig:
 
 @dataclass(frozen=True, slots=True)
 class ReidConfig:
-    backbone: Literal["auto", "osnet_x0_25", "osnet_x1_0", "resnet50", "handcrafted"] = "auto"
+    backbone: Literal[
+        "auto", "osnet_x0_25", "osnet_x0_5", "osnet_x0_75", "osnet_x1_0", "resnet50", "onnx", "handcrafted"
+    ] = "auto"
     weights: str | None = None  # null: the backbone's usual weights
     weights_sha256: str | None = None
     head: Literal["mean", "sta"] = "sta"
+    head_weights: str | None = None  # null: a head without trained weights
     fusion: Literal["paper", "global", "discriminative", "stripes"] = "global"
+    energy: Literal["squares", "norm"] = "squares"
+    normalisation: Literal["sum", "l2", "none"] = "sum"
+    quality_weights: bool = False
     clip_frames: int = 4
     stripes: int = 4
     first_clip_s: float = 0.4
