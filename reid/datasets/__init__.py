@@ -1,0 +1,1 @@
+"""Person re-identification data sets: readers of their layouts, one common value."""
