@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
 
+from pipeline.commands.evaluate_arguments import add_evaluate_arguments
 from pipeline.config import Config, TrackerConfig, is_url, load_config
 from pipeline.errors import BusRefused, ConfigError, PipelineError, WeightsError
 
@@ -55,7 +56,7 @@ def _replay(options: argparse.Namespace) -> int:
     if options.features is not None:
         return _replay_features(options)
     config = load_config(options.config)
-    prepared = prepare(config, options.gt, options.detections)
+    prepared = prepare(config, options.gt, options.detections, options.export_tracklets)
     inputs = (options.config, options.gt, options.detections, *_sources(config))
     prepare_output(options.out, options.overwrite, inputs)
     how = ReplayOptions(
@@ -64,6 +65,7 @@ def _replay(options: argparse.Namespace) -> int:
         progress=not options.quiet,
         record=options.record,
         gt_boxes=not options.no_gt_boxes,
+        export_tracklets=options.export_tracklets,
     )
     print_summary(replay(prepared, options.out, how, print), options.out, print)
     return 0
@@ -79,7 +81,7 @@ def _replay_features(options: argparse.Namespace) -> int:
     from pipeline.commands.replay import print_summary
     from pipeline.commands.replay_features import prepare_features, replay_recorded_features
 
-    _refuse(options, "--features", "overlay", "record", "detections", "speed")
+    _refuse(options, "--features", "overlay", "record", "detections", "speed", "export_tracklets")
     prepared = prepare_features(load_config(options.config), options.features, options.gt)
     prepare_output(options.out, options.overwrite, (options.config, options.gt, options.features))
     summary = replay_recorded_features(prepared, options.out, print, progress=not options.quiet)
@@ -91,7 +93,7 @@ def _replay_bus(options: argparse.Namespace) -> int:
     from pipeline.commands.output import prepare_output
     from pipeline.commands.replay_bus import PreparedBus, replay_recorded_bus
 
-    _refuse(options, "--bus", "overlay", "record", "detections", "features", "speed")
+    _refuse(options, "--bus", "overlay", "record", "detections", "features", "speed", "export_tracklets")
     config = load_config(options.config) if options.config else None
     prepared = PreparedBus(options.bus, config, options.gt)
     prepare_output(options.out, options.overwrite, (options.config, options.gt, options.bus))
@@ -105,7 +107,7 @@ def _refuse(options: argparse.Namespace, given: str, *names: str) -> None:
     Raises:
         ConfigError: one of them was given.
     """
-    wrong = [f"--{name}" for name in names if getattr(options, name)]
+    wrong = [f"--{name.replace('_', '-')}" for name in names if getattr(options, name)]
     if wrong:
         raise ConfigError(f"{', '.join(wrong)} needs the videos, which {given} does without; leave one of them out")
 
@@ -122,6 +124,12 @@ def _score(options: argparse.Namespace) -> int:
 
     how = ScoreOptions(absence_s=options.absence_s, fps=options.fps, independent=options.independent)
     return score(options.results, options.gt, options.out, how, print)
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from pipeline.commands.evaluate import evaluate, options_from
+
+    return evaluate(options_from(options), print)
 
 
 def _fit_site(options: argparse.Namespace) -> int:
@@ -235,6 +243,10 @@ def _add_recorded(commands: Commands) -> None:
     )
     replay.add_argument("--no-gt-boxes", action="store_true", help="with --gt: no second run on ground-truth boxes")
 
+    replay.add_argument(
+        "--export-tracklets", type=Path, metavar="DIR", help="with --gt: pictures of every track by person and camera"
+    )
+
     fit = _command(commands, "fit-site", _fit_site, "settings from a site's own footage, as a config to use")
     _config(fit)
     _output(fit)
@@ -242,7 +254,7 @@ def _add_recorded(commands: Commands) -> None:
 
 
 def _add_scoring(commands: Commands) -> None:
-    """Commands over rows."""
+    """Commands over rows and data sets."""
     track = _command(commands, "track", _track, "the tracker alone over a MOTChallenge folder with det/det.txt")
     track.add_argument("--sequence", type=Path, required=True, metavar="DIR")
     track.add_argument("--out", type=Path, required=True, metavar="FILE")
@@ -257,6 +269,10 @@ def _add_scoring(commands: Commands) -> None:
     score.add_argument("--absence-s", type=_positive, metavar="S", help="least absence before a re-entry")
     score.add_argument("--fps", type=_positive, metavar="F", help="frames per second, where nothing states them")
     score.add_argument("--independent", action="store_true", help="the sequences share no identities")
+
+    evaluate = _command(commands, "evaluate", _evaluate, "CMC, mAP and mINP of encoder and heads over a data set")
+    add_evaluate_arguments(evaluate)
+    _output(evaluate, required=False)
 
 
 def _add_live(commands: Commands) -> None:

@@ -1,5 +1,6 @@
 """Distances and retrieval metrics in NumPy, for the matcher, the replay's scores and re-ID evaluation alike."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -33,6 +34,100 @@ def cosine_distance(a: FloatArray, b: FloatArray) -> FloatArray:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
+class QueryScores:
+    """What the ranking of each query is worth; (Q,) each.
+
+    Attributes:
+        first_match: rank of the first match, from 1; 0 for a query without any match in the gallery.
+        rectangle, trapezoid: average precision in both definitions; NaN for a query without any match.
+        inverse_negative_penalty: matches / rank of the last match (Ye et al., TPAMI 2021: 1 - NP); NaN likewise.
+    """
+
+    first_match: IntArray
+    rectangle: npt.NDArray[np.float64]
+    trapezoid: npt.NDArray[np.float64]
+    inverse_negative_penalty: npt.NDArray[np.float64]
+
+    @property
+    def valid(self) -> npt.NDArray[np.bool_]:
+        """(Q,) the queries that have a match; only these are averaged."""
+        return self.first_match > 0
+
+    def average_precision(self, definition: ApDefinition) -> npt.NDArray[np.float64]:
+        """(Q,) in the definition asked for."""
+        return self.rectangle if definition == "rectangle" else self.trapezoid
+
+    def cmc(self, ranks: int) -> npt.NDArray[np.float64]:
+        """(ranks,) share of valid queries with a match among the first r + 1; NaN without valid queries."""
+        first = self.first_match[self.valid]
+        if not len(first):
+            return np.full(ranks, np.nan)
+        return (first[:, None] <= np.arange(1, ranks + 1)).mean(axis=0)
+
+    def mean_average_precision(self, definition: ApDefinition = "rectangle") -> float:
+        """mAP over the valid queries; NaN when there are none."""
+        return _mean(self.average_precision(definition)[self.valid])
+
+    @property
+    def mean_inverse_negative_penalty(self) -> float:
+        """mINP over the valid queries; NaN when there are none."""
+        return _mean(self.inverse_negative_penalty[self.valid])
+
+    @staticmethod
+    def joined(parts: Sequence["QueryScores"]) -> "QueryScores":
+        """The scores of several blocks of queries as one; no parts give no queries."""
+        names = ("first_match", "rectangle", "trapezoid", "inverse_negative_penalty")
+        columns = [[getattr(part, name) for part in parts] for name in names]
+        return QueryScores(np.concatenate([np.zeros(0, np.int64), *columns[0]]), *map(_joined, columns[1:]))
+
+
+def rank_queries(
+    distance: FloatArray, query: tuple[IntArray, IntArray], gallery: tuple[IntArray, IntArray]
+) -> QueryScores:
+    """Score each query's ranking of the gallery by the protocol of Market-1501 and MARS.
+
+    Gallery entries of the query's identity *and* camera, and entries of identity -1, are junk: they leave the ranking
+    without counting as wrong. Entries with equal distance are ranked in gallery order, whatever their identity.
+
+    The two definitions of average precision in use, with precision p_i after the i-th of m matches:
+    `rectangle` (torchreid) is the mean of p_i; `trapezoid` (the official Market and MARS code) is the mean of
+    (q_i + p_i) / 2 where q_i is the precision just before that match (1 before the first rank).
+    A single match at rank r > 1 scores 1/r and 1/(2r).
+
+    Args:
+        distance: (Q, G), lower is closer. Some 70 bytes per entry are needed beside it: hand in blocks of queries
+            where that is too much, and use `QueryScores.joined`.
+        query: identities (Q,) and cameras (Q,).
+        gallery: identities (G,) and cameras (G,).
+
+    Raises:
+        ValueError: shapes that do not fit.
+    """
+    query_ids, query_cameras = (np.asarray(x) for x in query)
+    gallery_ids, gallery_cameras = (np.asarray(x) for x in gallery)
+    if distance.shape != (len(query_ids), len(gallery_ids)):
+        raise ValueError(f"distance: expected shape {(len(query_ids), len(gallery_ids))}, got {distance.shape}")
+    order = np.argsort(distance, axis=1, kind="stable")  # (Q, G)
+    ranked_ids = gallery_ids[order]
+    same_id = query_ids[:, None] == ranked_ids
+    kept = ~(same_id & (query_cameras[:, None] == gallery_cameras[order])) & (ranked_ids != JUNK_ID)
+    hits = same_id & kept
+    place = np.cumsum(kept, axis=1)  # rank of an entry, from 1, junk not counted
+    found = np.cumsum(hits, axis=1)  # matches up to and with this entry
+    matches = hits.sum(axis=1)
+    precision = found / np.maximum(place, 1)
+    before = np.where(place > 1, (found - 1) / np.maximum(place - 1, 1), 1.0)
+    last = np.where(hits, place, 0).max(axis=1, initial=0)
+    first = np.where(hits, place, place.shape[1] + 1).min(axis=1, initial=place.shape[1] + 1)
+    return QueryScores(
+        np.where(matches > 0, first, 0),
+        _share(np.where(hits, precision, 0.0).sum(axis=1), matches),
+        _share(np.where(hits, (before + precision) / 2, 0.0).sum(axis=1), matches),
+        _share(matches.astype(np.float64), last),
+    )
+
+
+@dataclass(frozen=True, eq=False, slots=True)
 class RetrievalScores:
     """How well queries find their matches in a gallery.
 
@@ -41,17 +136,24 @@ class RetrievalScores:
         average_precision: (Q,) float64 per query; NaN for a query without any match in the gallery.
         valid: (Q,) bool, queries that have a match; only these are averaged.
         definition: of the average precision.
+        inverse_negative_penalty: (Q,) float64 per query, see `QueryScores`; NaN likewise.
     """
 
     cmc: npt.NDArray[np.float64]
     average_precision: npt.NDArray[np.float64]
     valid: npt.NDArray[np.bool_]
     definition: ApDefinition
+    inverse_negative_penalty: npt.NDArray[np.float64]
 
     @property
     def mean_average_precision(self) -> float:
         """mAP over the valid queries; NaN when there are none."""
-        return float(self.average_precision[self.valid].mean()) if self.valid.any() else float("nan")
+        return _mean(self.average_precision[self.valid])
+
+    @property
+    def mean_inverse_negative_penalty(self) -> float:
+        """mINP over the valid queries; NaN when there are none."""
+        return _mean(self.inverse_negative_penalty[self.valid])
 
 
 def cmc_and_average_precision(
@@ -61,15 +163,7 @@ def cmc_and_average_precision(
     definition: ApDefinition = "rectangle",
     ranks: int = 50,
 ) -> RetrievalScores:
-    """CMC and average precision by the protocol of Market-1501 and MARS.
-
-    Gallery entries of the query's identity *and* camera, and entries of identity -1, are junk: they leave the ranking
-    without counting as wrong. Entries with equal distance are ranked in gallery order, whatever their identity.
-
-    The two definitions of average precision in use, with precision p_i after the i-th of m matches:
-    `rectangle` (torchreid) is the mean of p_i; `trapezoid` (the official Market and MARS code) is the mean of
-    (q_i + p_i) / 2 where q_i is the precision just before that match (1 before the first rank).
-    A single match at rank r > 1 scores 1/r and 1/(2r).
+    """CMC and average precision of `rank_queries`, in one definition.
 
     Args:
         distance: (Q, G), lower is closer.
@@ -81,33 +175,19 @@ def cmc_and_average_precision(
     Raises:
         ValueError: shapes that do not fit.
     """
-    query_ids, query_cameras = (np.asarray(x) for x in query)
-    gallery_ids, gallery_cameras = (np.asarray(x) for x in gallery)
-    if distance.shape != (len(query_ids), len(gallery_ids)):
-        raise ValueError(f"distance: expected shape {(len(query_ids), len(gallery_ids))}, got {distance.shape}")
-    order = np.argsort(distance, axis=1, kind="stable")  # (Q, G)
-    same_id = query_ids[:, None] == gallery_ids[order]
-    same_camera = query_cameras[:, None] == gallery_cameras[order]
-    kept = ~(same_id & same_camera) & (gallery_ids[order] != JUNK_ID)
-    hits = same_id & kept
-    valid = hits.any(axis=1)
-    place = np.cumsum(kept, axis=1)  # rank of an entry, from 1, junk not counted
-    found = np.cumsum(hits, axis=1)  # matches up to and with this entry
-    precision = found / np.maximum(place, 1)
-    if definition == "trapezoid":
-        before = np.where(place > 1, (found - 1) / np.maximum(place - 1, 1), 1.0)
-        precision = (before + precision) / 2
-    total = np.where(hits, precision, 0.0).sum(axis=1)
-    matches = hits.sum(axis=1)
-    average = np.divide(total, matches, out=np.full(len(total), np.nan), where=matches > 0)
-    return RetrievalScores(_cmc(hits, place, valid, ranks), average, valid, definition)
+    scores = rank_queries(distance, query, gallery)
+    average = scores.average_precision(definition)
+    return RetrievalScores(scores.cmc(ranks), average, scores.valid, definition, scores.inverse_negative_penalty)
 
 
-def _cmc(
-    hits: npt.NDArray[np.bool_], place: npt.NDArray[np.int64], valid: npt.NDArray[np.bool_], ranks: int
-) -> npt.NDArray[np.float64]:
-    """(ranks,) share of the valid queries whose first match has at most that rank."""
-    if not valid.any():
-        return np.full(ranks, np.nan)
-    first = np.where(hits, place, place.shape[1] + 1).min(axis=1)[valid]  # (V,) from 1
-    return (first[:, None] <= np.arange(1, ranks + 1)).mean(axis=0)
+def _share(part: npt.NDArray[np.float64], whole: IntArray) -> npt.NDArray[np.float64]:
+    """part / whole; NaN where whole is 0."""
+    return np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0)
+
+
+def _mean(values: npt.NDArray[np.float64]) -> float:
+    return float(values.mean()) if len(values) else float("nan")
+
+
+def _joined(parts: Sequence[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
+    return np.concatenate([np.zeros(0), *parts])

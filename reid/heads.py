@@ -4,92 +4,112 @@ STA (Fu et al., AAAI 2019) needs of each crop no more than its K stripe means f_
 its attention is a ratio of energies, and its two representations are a selection and a weighted sum of stripes.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
 from pipeline.ports import EncoderDescription, Projection
 from pipeline.retrieval import normalise_rows
 from pipeline.types import CropFeature, FloatArray, FusedClip
+from reid.attention import (
+    PAPER,
+    AttentionOptions,
+    even_attention,
+    select_stripes,
+    stripe_scores,
+    temporal_attention,
+    weigh_stripes,
+)
+from reid.crop_stack import CropStack, check_stack, stack_clips
 
 Fusion: TypeAlias = Literal["paper", "global", "discriminative", "stripes"]
 
 FUSIONS: tuple[Fusion, ...] = ("paper", "global", "discriminative", "stripes")
 
 
-def spatial_scores(energy: FloatArray) -> FloatArray:
-    """STA's s_{n,k}: the share of frame n's energy that lies in stripe k.
+class FusedClips(NamedTuple):
+    """What a head makes of B clips at once; row b holds the values of a `FusedClip`.
 
-    Args:
-        energy: (N, K), sums of squared map values per stripe, not negative.
-
-    Returns:
-        (N, K) float32; each row sums to 1, or to 0 for a frame without any energy (0/0 is taken as 0).
+    Attributes:
+        embedding: (B, D) float32, norm 1.
+        parts: (B, K, D') float32, norm 1, or 0 where nothing was seen.
+        visibility: (B, K) float32 in [0, 1].
+        attention: (B, N, K) float32; each column sums to 1, and a frame of weight 0 has 0.
     """
-    energy = energy.astype(np.float64)  # sums of squares of half-precision maps span many decades
-    total = energy.sum(axis=1, keepdims=True)
-    return np.divide(energy, total, out=np.zeros_like(energy), where=total > 0).astype(np.float32)
+
+    embedding: FloatArray
+    parts: FloatArray
+    visibility: FloatArray
+    attention: FloatArray
 
 
-def temporal_attention(energy: FloatArray) -> FloatArray:
-    """STA's S(n, k) = s_{n,k} / sum over n of s_{n,k}: how much frame n counts for stripe k.
+class BatchHead(ABC):
+    """A `pipeline.ports.ClipHead` that fuses many clips at once; a subclass says how, in `_fuse_checked`."""
 
-    Scaling one frame's map leaves it unchanged. A frame without energy gets weight 0 as long as another has some;
-    a stripe that is empty in every frame gets 1/N.
-
-    Args:
-        energy: (N, K), N >= 1.
-
-    Returns:
-        (N, K) float32; each column sums to 1.
-    """
-    scores = spatial_scores(energy)
-    total = scores.sum(axis=0, keepdims=True)
-    even = np.full_like(scores, 1.0 / len(scores))
-    return np.divide(scores, total, out=even, where=total > 0)
-
-
-def even_attention(energy: FloatArray) -> FloatArray:
-    """(N, K) the plain mean's weights: the same for every frame that has any energy; all of them when none has."""
-    seen = (energy.sum(axis=1, keepdims=True) > 0).astype(np.float32)  # (N, 1)
-    if not seen.any():
-        seen = np.ones_like(seen)
-    return np.repeat(seen / seen.sum(), energy.shape[1], axis=1)
-
-
-def select_stripes(attention: FloatArray, stripes: FloatArray) -> FloatArray:
-    """P1 (discriminative): (K, C), of each stripe the frame with the largest attention; the earliest wins a tie."""
-    best = attention.argmax(axis=0)  # (K,)
-    return stripes[best, np.arange(len(best))]
-
-
-def weigh_stripes(attention: FloatArray, stripes: FloatArray) -> FloatArray:
-    """P2 (global): (K, C), the sum over frames of S(n, k) f_{n,k}."""
-    return np.einsum("nk,nkc->kc", attention, stripes)
-
-
-class MeanHead:
-    """The mean of the maps over frames and places, then the backbone's projection."""
-
-    def __init__(self, encoder: EncoderDescription) -> None:
+    def __init__(self, encoder: EncoderDescription, name: str, quality_weights: bool) -> None:
         self._encoder = encoder
+        self._quality_weights = quality_weights
+        self._name = f"{name}+quality" if quality_weights else name
 
     @property
     def clip_model_id(self) -> str:
-        """Names encoder and head: vectors with different names are never compared."""
-        return f"{self._encoder.model_id}/mean"
+        """Names encoder, head and options: vectors with different names are never compared."""
+        return f"{self._encoder.model_id}/{self._name}"
 
     def fuse(self, crops: Sequence[CropFeature]) -> FusedClip:
         """See `pipeline.ports.ClipHead`."""
-        stripes, energy = _stack(crops, self._encoder)
-        attention = even_attention(energy)
-        pooled = weigh_stripes(attention, stripes)
-        vector = _project(self._encoder.projection, pooled.mean(axis=0))
-        return _fused(vector, _project(self._encoder.projection, pooled), attention, energy)
+        return FusedClip(*(values[0] for values in self.fuse_clips([crops])))
+
+    def fuse_clips(self, clips: Sequence[Sequence[CropFeature]]) -> FusedClips:
+        """Vectors of clips of N_b >= 1 crops each; `attention` has as many rows as the longest clip has crops.
+
+        Raises:
+            ValueError: a clip without crops, or crops of another encoder.
+        """
+        return self.fuse_batch(*stack_clips(clips, self._encoder, quality_weights=self._quality_weights))
+
+    def fuse_batch(
+        self, stripes: FloatArray, energy: FloatArray, frame_weights: FloatArray | None = None
+    ) -> FusedClips:
+        """Vectors of B clips of N crops, without a loop; B may be 0.
+
+        Args:
+            stripes: (B, N, K, C) float32, finite, N >= 1.
+            energy: (B, N, K) float32, not negative.
+            frame_weights: (B, N), not negative; None: all count 1. A frame of weight 0 does not exist, so that
+                shorter clips can be filled up. `fuse` makes them of crop qualities where the head was told to.
+
+        Raises:
+            ValueError: shapes that do not fit, a negative weight, or a clip all of whose weights are 0.
+        """
+        if frame_weights is None:
+            frame_weights = np.ones(stripes.shape[:2], np.float32)
+        check_stack(CropStack(stripes, energy, frame_weights), self._encoder)
+        return self._fuse_checked(stripes, energy, frame_weights)
+
+    @abstractmethod
+    def _fuse_checked(self, stripes: FloatArray, energy: FloatArray, frame_weights: FloatArray) -> FusedClips: ...
 
 
-class StaHead:
+class MeanHead(BatchHead):
+    """The mean of the maps over frames and places, then the backbone's projection.
+
+    With `quality_weights` a frame counts by its `CropQuality.score`; see `stack_clips`.
+    """
+
+    def __init__(self, encoder: EncoderDescription, *, quality_weights: bool = False) -> None:
+        super().__init__(encoder, "mean", quality_weights)
+
+    def _fuse_checked(self, stripes: FloatArray, energy: FloatArray, frame_weights: FloatArray) -> FusedClips:
+        attention = even_attention(energy, frame_weights)
+        pooled = weigh_stripes(attention, stripes)  # (B, K, C)
+        vector = project(self._encoder.projection, pooled.mean(axis=1))
+        return _fused(vector, project(self._encoder.projection, pooled), attention, energy)
+
+
+class StaHead(BatchHead):
     """Spatial-temporal attention over stripes.
 
     `fusion` says what becomes the vector, always through the backbone's own projection because no layer was trained
@@ -101,51 +121,41 @@ class StaHead:
     - `stripes`: P2 as a whole and each of its K stripes, projected and L2-normalised one by one, concatenated:
       (K + 1) D values. Pays where bodies are whole, and costs where they are cut off (docs/sta.md).
 
-    `parts` are the projected stripes of P2, of P1 for `discriminative`.
+    `parts` are the projected stripes of P2, of P1 for `discriminative`. `options` and `quality_weights` change the
+    attention alone: with `quality_weights` a frame counts also by its `CropQuality.score`; see `stack_clips`.
     """
 
-    def __init__(self, encoder: EncoderDescription, fusion: Fusion = "global") -> None:
+    def __init__(
+        self,
+        encoder: EncoderDescription,
+        fusion: Fusion = "global",
+        options: AttentionOptions = PAPER,
+        *,
+        quality_weights: bool = False,
+    ) -> None:
         if fusion not in FUSIONS:
             raise ValueError(f"fusion: expected one of {', '.join(FUSIONS)}; got {fusion!r}")
-        self._encoder = encoder
+        super().__init__(encoder, f"sta-{fusion}{options.suffix}", quality_weights)
         self._fusion = fusion
+        self._options = options
 
-    @property
-    def clip_model_id(self) -> str:
-        """Names encoder, head and fusion: vectors with different names are never compared."""
-        return f"{self._encoder.model_id}/sta-{self._fusion}"
-
-    def fuse(self, crops: Sequence[CropFeature]) -> FusedClip:
-        """See `pipeline.ports.ClipHead`."""
-        stripes, energy = _stack(crops, self._encoder)
-        attention = temporal_attention(energy)
-        weighed = weigh_stripes(attention, stripes)  # (K, C)
-        pooled = select_stripes(attention, stripes) if self._fusion == "discriminative" else weighed
-        parts = _project(self._encoder.projection, pooled)
-        vector = _project(self._encoder.projection, pooled.mean(axis=0))
+    def _fuse_checked(self, stripes: FloatArray, energy: FloatArray, frame_weights: FloatArray) -> FusedClips:
+        projection = self._encoder.projection
+        attention = temporal_attention(energy, frame_weights, self._options)
+        choose = select_stripes if self._fusion == "discriminative" else weigh_stripes
+        pooled = choose(attention, stripes)  # (B, K, C)
+        parts = project(projection, pooled)
+        vector = project(projection, pooled.mean(axis=1))
         if self._fusion == "paper":
-            selected = select_stripes(attention, stripes).mean(axis=0)
-            vector = np.concatenate([_project(self._encoder.projection, selected), vector])
+            selected = select_stripes(attention, stripes).mean(axis=1)
+            vector = np.concatenate([project(projection, selected), vector], axis=1)
         elif self._fusion == "stripes":
-            vector = normalise_rows(np.concatenate([vector[None], parts])).ravel()
+            whole_and_parts = normalise_rows(np.concatenate([vector[:, None], parts], axis=1))  # (B, K + 1, D)
+            vector = whole_and_parts.reshape(len(vector), np.prod(whole_and_parts.shape[1:]))  # -1 fails without clips
         return _fused(vector, parts, attention, energy)
 
 
-def _stack(crops: Sequence[CropFeature], encoder: EncoderDescription) -> tuple[FloatArray, FloatArray]:
-    """Stripes (N, K, C) and energies (N, K) of crops that all come from `encoder`."""
-    if not crops:
-        raise ValueError("crops: expected at least one, got none")
-    strangers = {crop.model_id for crop in crops} - {encoder.model_id}
-    if strangers:
-        raise ValueError(f"crops: expected features of {encoder.model_id}, got {', '.join(sorted(strangers))}")
-    wanted = (encoder.stripes, encoder.channels)
-    wrong = [crop.stripes.shape for crop in crops if crop.stripes.shape != wanted]
-    if wrong:
-        raise ValueError(f"crops: expected stripes of shape {wanted}, got {wrong[0]}")
-    return np.stack([crop.stripes for crop in crops]), np.stack([crop.energy for crop in crops])
-
-
-def _project(projection: Projection | None, pooled: FloatArray) -> FloatArray:
+def project(projection: Projection | None, pooled: FloatArray) -> FloatArray:
     """(..., C) -> (..., D); a row of zeros, where nothing was seen, stays zero."""
     if projection is None:
         return pooled
@@ -155,16 +165,18 @@ def _project(projection: Projection | None, pooled: FloatArray) -> FloatArray:
     return np.where((pooled != 0).any(axis=-1, keepdims=True), projected, 0).astype(np.float32)
 
 
-def _fused(vector: FloatArray, parts: FloatArray, attention: FloatArray, energy: FloatArray) -> FusedClip:
-    """The clip's values, with `visibility`: a stripe's mean share of the energy, 1 from an even share (1/K) up."""
-    share = (attention * spatial_scores(energy)).sum(axis=0)  # (K,)
-    visibility = np.clip(share * len(share), 0, 1)
-    return FusedClip(_unit(vector), normalise_rows(parts), visibility, attention)
+def stripe_visibility(attention: FloatArray, energy: FloatArray) -> FloatArray:
+    """(..., K): a stripe's mean share of its frame's energy under the attention, 1 from an even share (1/K) up."""
+    share = (attention * stripe_scores(energy)).sum(axis=-2)  # (..., K)
+    return np.clip(share * share.shape[-1], 0, 1).astype(np.float32)
 
 
-def _unit(vector: FloatArray) -> FloatArray:
-    """`vector` with norm 1; nothing at all becomes a direction at least 1 away from every non-negative vector."""
-    norm = float(np.linalg.norm(vector))
-    if norm > 0:
-        return (vector / norm).astype(np.float32)
-    return np.full(len(vector), -1.0 / np.sqrt(len(vector)), np.float32)
+def unit_rows(vectors: FloatArray) -> FloatArray:
+    """`vectors` (..., D) with norm 1; zeros become a direction at least 1 away from every non-negative vector."""
+    norm = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    nowhere = np.float32(-1.0 / np.sqrt(vectors.shape[-1]))
+    return np.where(norm > 0, vectors / np.where(norm > 0, norm, 1), nowhere)
+
+
+def _fused(vector: FloatArray, parts: FloatArray, attention: FloatArray, energy: FloatArray) -> FusedClips:
+    return FusedClips(unit_rows(vector), normalise_rows(parts), stripe_visibility(attention, energy), attention)

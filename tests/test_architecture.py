@@ -33,7 +33,14 @@ LAYERS = (
     ("run_pipeline",),
 )
 SEEN_BY_MODELS = ("types", "ports", "errors", "boxes", "config", "retrieval")
-MAY_IMPORT_REID = {"pipeline/build.py", "pipeline/commands/weights.py", "pipeline/commands/doctor.py"}
+MAY_IMPORT_REID = {
+    "pipeline/build.py",
+    "pipeline/commands/adapting.py",
+    "pipeline/commands/doctor.py",
+    "pipeline/commands/evaluate.py",
+    "pipeline/commands/export.py",
+    "pipeline/commands/weights.py",
+}
 MAY_IMPORT_DETECTORS = {"pipeline/build.py", "pipeline/commands/doctor.py"}
 HEAVY = ("torch", "torchvision", "ultralytics", "onnxruntime", "onnx", "openvino")
 ONE_MODULE_EACH = ("matplotlib", "starlette", "uvicorn", "trackeval")

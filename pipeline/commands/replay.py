@@ -24,7 +24,9 @@ from pipeline.capture.probe import SourceInfo
 from pipeline.commands.recorded import fix_threads, probe_recorded, progress_bar, read_truth, step
 from pipeline.commands.scoring import complete_scores, on_truth_boxes, score_run
 from pipeline.config import CameraConfig, Config
+from pipeline.errors import ConfigError
 from pipeline.ports import ClipHead, CropEncoder
+from pipeline.replay.export_tracklets import export_tracklets, require_empty
 from pipeline.replay.from_detections import use_recorded_detections
 from pipeline.replay.recording import RunRecording
 from pipeline.replay.replay import Overlay, Pace, Replay, ReplayCamera, ReplayResult
@@ -51,6 +53,7 @@ class ReplayOptions:
         speed: multiple of real time; None: as fast as possible.
         record: keep detections and features in `recorded/`.
         gt_boxes: with ground truth, run once more on its boxes.
+        export_tracklets: with ground truth, an empty folder for the pictures of every track.
     """
 
     overlay: bool = False
@@ -58,6 +61,7 @@ class ReplayOptions:
     progress: bool = True
     record: bool = False
     gt_boxes: bool = True
+    export_tracklets: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +84,25 @@ class Prepared:
     truth: GroundTruth | None = None
 
 
-def prepare(config: Config, ground_truth: Path | None = None, detections: Path | None = None) -> Prepared:
+def prepare(
+    config: Config,
+    ground_truth: Path | None = None,
+    detections: Path | None = None,
+    export_to: Path | None = None,
+) -> Prepared:
     """Look at weights, sources and ground truth.
 
     Args:
         detections: what an earlier replay recorded, or a folder of <camera>.txt: nothing is detected.
+        export_to: where tracklets will be exported to.
 
     Raises:
         PipelineError: a source that cannot be replayed, weights that are missing, a ground truth that is not there.
     """
+    if export_to is not None:
+        if ground_truth is None:
+            raise ConfigError("--export-tracklets needs --gt DIR: the ground truth says who each track is")
+        require_empty(export_to)
     infos = probe_recorded(config)
     truth = read_truth(config, ground_truth)
     warnings: tuple[str, ...] = ()
@@ -152,6 +166,17 @@ def _score(
     score = score_run(out_dir, truth, config.matcher.absence_s)
     more = on_truth_boxes(config, out_dir, truth, again) if options.gt_boxes else {}
     complete_scores(out_dir, score, more, frames_of, echo)
+    if options.export_tracklets is not None:
+        with progress_bar(prepared.infos, "tracklets", options.progress) as bar:
+            counts = export_tracklets(
+                out_dir,
+                truth,
+                frames_of,
+                options.export_tracklets,
+                every_s=config.reid.crop_every_s,
+                on_frame=lambda: step(bar),
+            )
+        echo(f"{options.export_tracklets}: " + ", ".join(f"{count} {what}" for what, count in counts.items() if count))
 
 
 class _Run:

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 from reid_examples import crop_features, describe, random_maps, random_projection
+from sta_equations import apply, attention_of, clip_parts, clip_vector, paper_scores, unit
 
 from pipeline.ports import Projection
-from reid.heads import FUSIONS, Fusion, MeanHead, StaHead, spatial_scores, temporal_attention
+from reid.attention import stripe_scores, temporal_attention
+from reid.heads import FUSIONS, MeanHead, StaHead
 
 HEADS = ("mean", *FUSIONS)
 
@@ -15,59 +17,6 @@ def make_head(name: str, stripes: int = 4, channels: int = 12, projection: Proje
     return MeanHead(description) if name == "mean" else StaHead(description, name)
 
 
-def paper_attention(maps: np.ndarray, stripes: int) -> np.ndarray:
-    """S(n, k), every equation as it stands, on full maps f (N, H, W, C)."""
-    n, height, _, _ = maps.shape
-    s = np.zeros((n, stripes))
-    for i in range(n):
-        energy = np.sqrt((np.square(maps[i].astype(np.float64)).sum(axis=2)) ** 2)  # the norm of a scalar
-        g = energy / np.abs(energy).sum()
-        for k in range(stripes):
-            rows = slice(k * height // stripes, (k + 1) * height // stripes)
-            s[i, k] = np.abs(g[rows]).sum()
-    return s / s.sum(axis=0)
-
-
-def paper_maps(maps: np.ndarray, stripes: int) -> tuple[np.ndarray, np.ndarray]:
-    """P1 and P2 as maps (H, W, C)."""
-    n, height, _, _ = maps.shape
-    attention = paper_attention(maps, stripes)
-    p1, p2 = np.zeros(maps.shape[1:]), np.zeros(maps.shape[1:])
-    for k in range(stripes):
-        rows = slice(k * height // stripes, (k + 1) * height // stripes)
-        best = np.argmax(attention[:, k].round(9))  # with one stripe all frames tie; the earliest counts
-        p1[rows] = maps[best, rows]
-        for i in range(n):
-            p2[rows] += attention[i, k] * maps[i, rows]
-    return p1, p2
-
-
-def apply(projection: Projection | None, vector: np.ndarray) -> np.ndarray:
-    if projection is None:
-        return vector
-    out = projection.weight.astype(np.float64) @ vector + projection.bias
-    return np.maximum(out, 0) if projection.relu else out
-
-
-def unit(vector: np.ndarray) -> np.ndarray:
-    return vector / np.linalg.norm(vector)
-
-
-def paper_vector(maps: np.ndarray, stripes: int, fusion: Fusion, projection: Projection | None) -> np.ndarray:
-    """The clip's vector from full maps; global average pooling comes after fusion, as in the paper's figure."""
-    p1, p2 = paper_maps(maps, stripes)
-    if fusion == "paper":
-        both = np.concatenate([p1, p2], axis=2).mean(axis=(0, 1))  # 2 C channels, pooled
-        half = len(both) // 2
-        return unit(np.concatenate([apply(projection, both[:half]), apply(projection, both[half:])]))
-    if fusion in ("global", "discriminative"):
-        return unit(apply(projection, (p2 if fusion == "global" else p1).mean(axis=(0, 1))))
-    whole = unit(apply(projection, p2.mean(axis=(0, 1))))
-    rows = p2.shape[0] // stripes
-    parts = [unit(apply(projection, p2[k * rows : (k + 1) * rows].mean(axis=(0, 1)))) for k in range(stripes)]
-    return unit(np.concatenate([whole, *parts]))
-
-
 @pytest.mark.parametrize("projection", [None, random_projection(12), random_projection(12, relu=False)])
 @pytest.mark.parametrize("stripes", [1, 2, 4, 8])
 @pytest.mark.parametrize("fusion", FUSIONS)
@@ -75,8 +24,10 @@ def test_fusing_crop_features_equals_the_paper_on_full_maps(fusion, stripes, pro
     for frames, seed in ((1, 1), (4, 2), (7, 3)):
         maps = random_maps(frames, seed=seed) * np.float32(0.1 + seed)
         fused = make_head(fusion, stripes, 12, projection).fuse(crop_features(maps, stripes))
-        np.testing.assert_allclose(fused.embedding, paper_vector(maps, stripes, fusion, projection), atol=1e-5)
-        np.testing.assert_allclose(fused.attention, paper_attention(maps, stripes), atol=1e-5)
+        attention = attention_of(paper_scores(maps, stripes))
+        np.testing.assert_allclose(fused.attention, attention, atol=1e-5)
+        np.testing.assert_allclose(fused.embedding, clip_vector(maps, attention, fusion, projection), atol=1e-5)
+        np.testing.assert_allclose(fused.parts, clip_parts(maps, attention, fusion, projection), atol=1e-5)
 
 
 def test_the_mean_head_equals_pooling_the_mean_of_the_maps():
@@ -119,7 +70,7 @@ def test_attention_does_not_change_when_one_frame_is_scaled():
 def test_every_column_of_the_attention_sums_to_one_and_scores_to_one_over_stripes():
     energy = np.random.default_rng(0).random((6, 4), np.float32)
     np.testing.assert_allclose(temporal_attention(energy).sum(axis=0), np.ones(4), atol=1e-6)
-    np.testing.assert_allclose(spatial_scores(energy).sum(axis=1), np.ones(6), atol=1e-6)
+    np.testing.assert_allclose(stripe_scores(energy).sum(axis=1), np.ones(6), atol=1e-6)
 
 
 def test_the_discriminative_stripe_comes_from_the_frame_with_most_attention():
