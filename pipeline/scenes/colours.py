@@ -87,11 +87,12 @@ def choose_outfits(count: int, rng: np.random.Generator) -> list[Outfit]:
     """`count` outfits, each as far as possible from those before it (farthest-point choice); they repeat after 128."""
     outfits = [Outfit(top, trousers) for top, trousers in product(TOPS, TROUSERS)]
     points = np.array([[*outfit.top, *outfit.trousers] for outfit in outfits]) / np.sqrt(2)
-    order = _farthest_first(points, min(count, len(outfits)), int(rng.integers(len(outfits))))
+    order = farthest_first(points, min(count, len(outfits)), int(rng.integers(len(outfits))))
     return [outfits[order[i % len(order)]] for i in range(count)]
 
 
-def _farthest_first(points: npt.NDArray[np.float64], count: int, first: int) -> list[int]:
+def farthest_first(points: npt.NDArray[np.float64], count: int, first: int) -> list[int]:
+    """Rows of `points` (N, D), beginning with `first`: each as far as possible from those before it; `count` <= N."""
     order: list[int] = []
     nearest = np.full(len(points), np.inf)
     chosen = first

@@ -6,12 +6,14 @@ people.png                the sheet
 gt/<camera>.txt           frame,id,x,y,w,h,consider,class,visibility ; frame and id from 1
 gt/visits.csv             camera,person_id,visit,entry_frame,exit_frame,certainty
 masks/<camera>/000001.png label map: 0 background, else the person's id; the number is the frame's
+difficulty.json           only of a scene with difficulties: their strengths, and who looks like whom but for what
 """
 
 import csv
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +24,7 @@ import numpy.typing as npt
 import yaml
 
 from pipeline.errors import OutputError
+from pipeline.scenes.difficulty import Difficulty
 from pipeline.scenes.people import people_sheet
 from pipeline.scenes.scene import GroundTruth, SceneCamera
 from pipeline.scenes.walks import Scenario
@@ -145,6 +148,8 @@ def _write(scenario: Scenario, folder: Path, images: bool, mask_every: int, coun
     _write_visits(truth / "visits.csv", visits)
     _write_png(folder / "people.png", people_sheet(scenario.people))
     _write_config(folder / "site.yaml", sources)
+    if scenario.difficulty is not None:
+        _write_difficulty(folder / "difficulty.json", scenario, scenario.difficulty)
     return WrittenScene(folder, folder / "site.yaml", truth, folder / "people.png", sources)
 
 
@@ -199,6 +204,16 @@ def _write_config(path: Path, sources: dict[str, Path]) -> None:
     path.write_text(
         "# A generated scene: ground truth in gt/, exact masks in masks/, its people in people.png\n" + text
     )
+
+
+def _write_difficulty(path: Path, scenario: Scenario, difficulty: Difficulty) -> None:
+    lookalikes = [
+        {"person_id": person.person_id, "looks_like": person.likeness.person_id, "but_for": person.likeness.part}
+        for person in scenario.people
+        if person.likeness is not None
+    ]
+    record = {"seed": scenario.seed, "difficulty": asdict(difficulty), "lookalikes": lookalikes}
+    path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
 def _write_png(path: Path, image: npt.NDArray[Any]) -> None:

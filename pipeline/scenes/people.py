@@ -2,22 +2,30 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.scenes.attire import (
+    Attire,
+    Likeness,
+    Part,
+    choose_attires,
+    differing_parts,
+    pair_lookalikes,
+    vary,
+)
 from pipeline.scenes.colours import HAIR, SHOES, Lab, Outfit, choose_outfits
 from pipeline.scenes.cutouts import Cutout, read_cutouts
 from pipeline.scenes.drawings import Region
+from pipeline.scenes.dyeing import dye, to_bgr, to_lab
+from pipeline.scenes.garments import dress
 from pipeline.types import ImageArray
 
-LabImage = npt.NDArray[np.float32]
+Wardrobe = Literal["plain", "rich"]
 
-_SHADING_GAIN = 0.75  # of the lightness around its median: folds stay visible without burning out
-_TINT_GAIN = 0.25  # of the old colour around its median: keeps the cloth's small differences
-_ROUNDING = 14.0  # L* by which a garment darkens towards its sides, for cloth too dark to show shading
-_DARK_CLOTH = 15.0  # L*: below this median the picture shows no shading of its own
 _HEIGHTS = (0.94, 1.06)  # share of the average height, about 1.62 to 1.82 m
 _SHEET_HEIGHT_PX = 320
 
@@ -33,6 +41,8 @@ class Person:
         height: share of the average height.
         hip_row: first row of the legs. stride: narrowest and widest spread of the feet, as a share of the picture's.
         step: phase of the first step, 0 to 1.
+        attire: of the rich wardrobe, else None.
+        likeness: whom this person was made to resemble, and the one part in which they differ.
     """
 
     person_id: int
@@ -46,18 +56,36 @@ class Person:
     stride: tuple[float, float]
     height: float
     step: float
+    attire: Attire | None = None
+    likeness: Likeness | None = None
 
 
-def make_people(count: int, seed: int) -> list[Person]:
-    """`count` people with ids from 1; any two of them keep `colours.minimum_distance(count)`.
+def make_people(count: int, seed: int, wardrobe: Wardrobe = "plain", *, lookalikes: float = 0.0) -> list[Person]:
+    """`count` people with ids from 1.
+
+    Args:
+        wardrobe: `plain` recolours four parts; any two people keep `colours.minimum_distance(count)`. `rich` adds
+            patterns, hems, bags, hats, hair, skin and builds, for 60 people and more that can be told apart.
+        lookalikes: share of the people that have a look-alike; of the rich wardrobe only.
 
     Raises:
-        ValueError: a negative count. SourceUnavailable: the picture they are cut from is absent.
+        ValueError: a negative count, a share outside 0 to 1, look-alikes in plain clothes.
+        SourceUnavailable: the picture they are cut from is absent.
     """
     if count < 0:
         raise ValueError(f"expected a count of people of at least 0, got {count}")
+    if not 0 <= lookalikes <= 1:
+        raise ValueError(f"expected a share of look-alikes of 0 to 1, got {lookalikes}")
+    if wardrobe == "plain" and lookalikes > 0:
+        raise ValueError("expected the rich wardrobe for look-alikes, got the plain one")
     if count == 0:
         return []
+    if wardrobe == "rich":
+        return _rich_people(count, seed, lookalikes)
+    return _plain_people(count, seed)
+
+
+def _plain_people(count: int, seed: int) -> list[Person]:
     cutouts = read_cutouts()
     rng = np.random.default_rng([seed, 1])
     outfits = choose_outfits(count, rng)
@@ -92,41 +120,66 @@ def make_people(count: int, seed: int) -> list[Person]:
     return people
 
 
+def _rich_people(count: int, seed: int, lookalikes: float) -> list[Person]:
+    cutouts = read_cutouts()
+    rng = np.random.default_rng([seed, 6])
+    attires = choose_attires(count, len(cutouts), rng)
+    heights = rng.permutation(np.linspace(*_HEIGHTS, count))
+    steps = rng.random(count)
+    models: dict[int, tuple[int, Part]] = {}
+    for copy, model in pair_lookalikes(count, len(cutouts), lookalikes, np.random.default_rng([seed, 7])).items():
+        parts = differing_parts(attires[model])
+        taken = {part for other, part in models.values() if other == model}
+        part = parts[int(rng.integers(len(parts)))]
+        models[copy] = (model, part if part not in taken else next(p for p in parts if p not in taken))
+        attires[copy] = vary(attires[model], models[copy][1], rng)
+        heights[copy] = heights[model]
+    return [
+        _rich_person(i + 1, cutouts[i % len(cutouts)], attires[i], (float(heights[i]), float(steps[i])), models.get(i))
+        for i in range(count)
+    ]
+
+
+def _rich_person(
+    person_id: int, cutout: Cutout, attire: Attire, gait: tuple[float, float], model: tuple[int, Part] | None
+) -> Person:
+    """`gait`: height and first step; `model`: place (from 0) of whom the person looks like, and the differing part."""
+    dressed = dress(cutout, attire)
+    return Person(
+        person_id=person_id,
+        body=cutout.name,
+        outfit=Outfit(attire.top.colour, attire.trousers.colour),
+        hair=attire.hair,
+        image=dressed.image,
+        alpha=dressed.alpha,
+        regions=dressed.regions,
+        hip_row=cutout.hip_row,
+        stride=cutout.stride,
+        height=gait[0],
+        step=gait[1],
+        attire=attire,
+        likeness=None if model is None else Likeness(model[0] + 1, model[1]),
+    )
+
+
 def recolour(cutout: Cutout, colours: dict[Region, Lab]) -> ImageArray:
     """The cutout's picture with each named region in a new colour; light and shade stay."""
-    lab = np.asarray(cv2.cvtColor(cutout.image.astype(np.float32) / 255, cv2.COLOR_BGR2Lab), np.float32)
+    lab = to_lab(cutout.image)
     painted = lab.copy()
     for region, colour in colours.items():
         cover = cutout.regions[region]
         seen = (cover > 0.5) & (cutout.alpha > 250)
         if seen.any():
-            painted += cover[:, :, None] * (_dye(lab, seen, colour) - painted)
-    bgr = cv2.cvtColor(painted, cv2.COLOR_Lab2BGR)
-    return np.asarray(np.clip(np.round(bgr * 255), 0, 255), np.uint8)
-
-
-def _dye(lab: LabImage, seen: npt.NDArray[np.bool_], colour: Lab) -> LabImage:
-    """`lab` as if all of it were the cloth under `seen`, dyed: its median becomes `colour`."""
-    median = np.median(lab[seen], axis=0)
-    offset = (lab - median) * np.array([_SHADING_GAIN, _TINT_GAIN, _TINT_GAIN], np.float32)
-    if median[0] < _DARK_CLOTH:
-        depth = cv2.distanceTransform(seen.astype(np.uint8), cv2.DIST_L2, 5)
-        inner = depth / max(float(depth.max()), 1.0)
-        rounding = inner - float(np.median(inner[seen]))
-        offset[:, :, 0] += _ROUNDING * rounding
-    dyed = offset + np.array(colour, np.float32)
-    dyed[:, :, 0] = np.clip(dyed[:, :, 0], 2, 99)
-    # colour fades towards black and white, where the screen has none
-    room = np.minimum(dyed[:, :, 0], 100 - dyed[:, :, 0]) / max(min(colour.lightness, 100 - colour.lightness), 1.0)
-    dyed[:, :, 1:] *= np.clip(room, 0, 1)[:, :, None] ** 0.5
-    return np.asarray(dyed, np.float32)
+            painted += cover[:, :, None] * (dye(lab, seen, colour) - painted)
+    return to_bgr(painted)
 
 
 def people_sheet(people: Sequence[Person]) -> ImageArray:
     """All people side by side on grey, at most eight in a row, each at its height; (H, W, 3) uint8 BGR."""
     columns = min(max(len(people), 1), 8)
     rows = -(-max(len(people), 1) // columns)
-    cell_h, cell_w = round(_SHEET_HEIGHT_PX * _HEIGHTS[1]) + 30, 170
+    widths = [round(_SHEET_HEIGHT_PX * p.height * p.image.shape[1] / p.image.shape[0]) for p in people]
+    cell_h, cell_w = round(_SHEET_HEIGHT_PX * _HEIGHTS[1]) + 30, max([170, *widths])
     sheet = np.full((rows * cell_h, columns * cell_w, 3), 150, np.uint8)
     for i, person in enumerate(people):
         height = round(_SHEET_HEIGHT_PX * person.height)

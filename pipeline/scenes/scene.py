@@ -8,19 +8,19 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.scenes.backgrounds import render_background
-from pipeline.scenes.people import Person
+from pipeline.scenes.furniture import render_obstacle
+from pipeline.scenes.obstacles import Obstacle
+from pipeline.scenes.painting import Drawn, LabelMap, Placed, cast_shadow, draw, person_shadow
+from pipeline.scenes.paths import Pose, Walk
 from pipeline.scenes.sprites import SpriteBook
-from pipeline.scenes.walks import Pose, Scenario, steps
+from pipeline.scenes.walks import Scenario, steps
 from pipeline.types import FloatArray, Frame, ImageArray, IntArray
 
-LabelMap = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
-
-MASK_ALPHA = 128  # a pixel belongs to a person when at least half of it shows the person
 _BOB = 0.012  # share of the height by which a walker rises and falls
 _NOISE_FIELDS = 4
 _NOISE_MARGIN_PX = 64  # a field is larger than the picture, so that each frame cuts another part out of it
-_SHADOW = 0.4  # darkening of the floor between the feet
-_SHADOW_SIZE = (0.21, 0.035)  # half axes, shares of the person's height
+_OBSTACLE_SHADOW = (0.55, 0.04)  # half axes, shares of the obstacle's width
+_LUMA = (0.114, 0.587, 0.299)  # ITU-R BT.601 weights of blue, green, red
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -57,6 +57,8 @@ class SceneCamera:
         rng = np.random.default_rng([scenario.seed, 4, self._number])
         self._background = render_background(self.camera.room, rng)
         self._noise = self._draw_noise(rng)
+        self._pictures = {thing: self._render_obstacle(thing) for thing in self.camera.obstacles}
+        self._furnish()
         self._label_type = np.uint8 if max(self._people, default=0) < 256 else np.uint16
 
     def _draw_noise(self, rng: np.random.Generator) -> list[npt.NDArray[np.int16]]:
@@ -80,25 +82,59 @@ class SceneCamera:
         at_s = index / self._scenario.fps
         image = self._background.copy()
         labels = np.zeros(image.shape[:2], self._label_type)
-        drawn = [_draw(image, labels, *placed) for placed in self._placed(at_s)]
+        drawn = [draw(image, labels, placed) for placed in self._placed(at_s)]
         image = self._expose(image, index, at_s)
         frame = Frame(self.camera.id, "1", index, at_s, image)
-        return frame, _truth(drawn, labels)
+        return frame, _truth([one for one in drawn if one.person_id > 0], labels)
 
-    def _placed(self, at_s: float) -> list[tuple[int, ImageArray, int, int]]:
-        """(person id, picture, left, top) of everybody near the picture, farthest first."""
-        standing = [(pose, walk.person_id) for walk in self._walks if (pose := walk.pose(at_s)) is not None]
-        standing.sort(key=lambda entry: (-entry[0].depth, entry[1]))
-        return [self._place(pose, self._people[person_id]) for pose, person_id in standing]
+    def _placed(self, at_s: float) -> list[Placed]:
+        """Everybody and everything near the picture, farthest first."""
+        walking = [(walk, pose) for walk in self._walks if (pose := walk.pose(at_s)) is not None]
+        placed = [(-pose.depth, walk.person_id, self._place(walk, pose, at_s)) for walk, pose in walking]
+        placed += [(-thing.depth, 0, self._place_obstacle(thing, at_s)) for thing in self._pictures]
+        return [entry[2] for entry in sorted(placed, key=lambda entry: entry[:2])]
 
-    def _place(self, pose: Pose, person: Person) -> tuple[int, ImageArray, int, int]:
+    def _place(self, walk: Walk, pose: Pose, at_s: float) -> Placed:
+        person = self._people[walk.person_id]
         height = round(self.camera.person_px(pose.depth) * person.height)
         phase = steps(pose, person)
         picture = self._sprites.picture(person, phase, pose.faces_left, height)
         bob = _BOB * height * abs(np.cos(2 * np.pi * phase))
         left = round(pose.x * self.camera.width_px - picture.shape[1] / 2)
         top = round(self.camera.foot_y(pose.depth) - bob) - height
-        return person.person_id, picture, left, top
+        return Placed(
+            person.person_id, picture, left, top, self._blur_px(walk.speed(at_s), at_s), person_shadow(height)
+        )
+
+    def _place_obstacle(self, thing: Obstacle, at_s: float) -> Placed:
+        picture = self._pictures[thing]
+        left, top = self._corner(thing, picture, at_s)
+        return Placed(0, picture, left, top, self._blur_px(thing.speed, at_s))
+
+    def _corner(self, thing: Obstacle, picture: ImageArray, at_s: float) -> tuple[int, int]:
+        """Left and top of an obstacle's picture, px."""
+        left = round(thing.x_at(at_s) * self.camera.width_px - picture.shape[1] / 2)
+        foot = self.camera.foot_y(thing.depth) - thing.lift_m * self.camera.px_per_m(thing.depth)
+        return left, round(foot) - picture.shape[0]
+
+    def _blur_px(self, speed: float, at_s: float) -> int:
+        """Smear of something that moves at `speed` picture widths per second."""
+        return round(speed * self.camera.width_px * self.camera.exposure_time_s(at_s))
+
+    def _render_obstacle(self, thing: Obstacle) -> ImageArray:
+        """Its picture at its size; no higher than what lies in the camera's picture."""
+        scale = self.camera.px_per_m(thing.depth)
+        highest = round(self.camera.foot_y(thing.depth) - thing.lift_m * scale)
+        height = min(round(thing.height_m * scale), max(highest, 1))
+        return render_obstacle(thing.kind, round(thing.width_m * scale), height, thing.seed)
+
+    def _furnish(self) -> None:
+        """Shadows of what stands still, into the background."""
+        for thing, picture in self._pictures.items():
+            if thing.speed == 0 and thing.lift_m == 0:
+                left, top = self._corner(thing, picture, 0.0)
+                half_w, half_h = (max(round(share * picture.shape[1]), 1) for share in _OBSTACLE_SHADOW)
+                cast_shadow(self._background, left + picture.shape[1] / 2, top + len(picture), (half_w, half_h))
 
     def _expose(self, image: ImageArray, index: int, at_s: float) -> ImageArray:
         """What the sensor makes of the light: tone curve and noise."""
@@ -106,61 +142,24 @@ class SceneCamera:
         field = self._noise[int(rng.integers(_NOISE_FIELDS))]
         top, left = (int(v) for v in rng.integers(0, _NOISE_MARGIN_PX, 2))
         noise = field[top : top + image.shape[0], left : left + image.shape[1]]
+        image = self._desaturate(self._defocus(image, at_s))
         seen = cv2.LUT(image, self.camera.tone_curve(at_s))
         return np.asarray(cv2.add(seen, noise, dtype=cv2.CV_8U), np.uint8)
 
+    def _defocus(self, image: ImageArray, at_s: float) -> ImageArray:
+        """A lens out of focus spreads a point over a disk, here a square."""
+        radius = round(self.camera.defocus_at_px(at_s))
+        return np.asarray(cv2.blur(image, (2 * radius + 1, 2 * radius + 1)), np.uint8) if radius else image
 
-@dataclass(frozen=True, slots=True)
-class _Drawn:
-    """What drawing one person left behind; `xyxy` is None when nothing of it lies in the picture."""
-
-    person_id: int
-    xyxy: tuple[int, int, int, int] | None
-    silhouette_px: int
-
-
-def _draw(image: ImageArray, labels: LabelMap, person_id: int, picture: ImageArray, left: int, top: int) -> _Drawn:
-    """Paint a person over image and labels, both in place."""
-    height, width = picture.shape[:2]
-    silhouette = picture[:, :, 3] >= MASK_ALPHA
-    x1, y1 = max(left, 0), max(top, 0)
-    x2, y2 = min(left + width, image.shape[1]), min(top + height, image.shape[0])
-    if x1 >= x2 or y1 >= y2:
-        return _Drawn(person_id, None, int(silhouette.sum()))
-    _cast_shadow(image, left + width / 2, top + height, height)
-    inside = (slice(y1 - top, y2 - top), slice(x1 - left, x2 - left))
-    target = image[y1:y2, x1:x2]
-    alpha = cv2.merge([picture[:, :, 3]] * 3)[inside].astype(np.uint16)
-    blend = picture[:, :, :3][inside] * alpha + target * (255 - alpha) + 127
-    target[:] = (blend // 255).astype(np.uint8)
-    mask = silhouette[inside]
-    labels[y1:y2, x1:x2][mask] = person_id
-    return _Drawn(person_id, _tight_box(mask, x1, y1), int(silhouette.sum()))
+    def _desaturate(self, image: ImageArray) -> ImageArray:
+        """Colours nearer to grey, or further from it."""
+        if self.camera.saturation == 1.0:
+            return image
+        grey = (1 - self.camera.saturation) * np.tile(_LUMA, (3, 1))
+        return np.asarray(cv2.transform(image, grey + self.camera.saturation * np.eye(3)), np.uint8)
 
 
-def _cast_shadow(image: ImageArray, x: float, foot_y: int, height: int) -> None:
-    """Darken the floor around the feet, in place."""
-    half_w, half_h = max(round(_SHADOW_SIZE[0] * height), 1), max(round(_SHADOW_SIZE[1] * height), 1)
-    left, top = round(x) - half_w, foot_y - half_h - 2
-    x1, x2 = max(left, 0), min(left + 2 * half_w + 1, image.shape[1])
-    y1, y2 = max(top, 0), min(top + 2 * half_h + 1, image.shape[0])
-    if x1 >= x2 or y1 >= y2:
-        return
-    u = (np.arange(x1, x2, dtype=np.float32) - left - half_w) / half_w
-    v = (np.arange(y1, y2, dtype=np.float32) - top - half_h) / half_h
-    dark = 1 - _SHADOW * np.clip(1 - u[None, :] ** 2 - v[:, None] ** 2, 0, 1)
-    patch = image[y1:y2, x1:x2]
-    patch[:] = (patch * dark[:, :, None]).astype(np.uint8)
-
-
-def _tight_box(mask: npt.NDArray[np.bool_], left: int, top: int) -> tuple[int, int, int, int] | None:
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if len(rows) == 0:
-        return None
-    return left + int(columns[0]), top + int(rows[0]), left + int(columns[-1]) + 1, top + int(rows[-1]) + 1
-
-
-def _truth(drawn: list[_Drawn], labels: LabelMap) -> GroundTruth:
+def _truth(drawn: list[Drawn], labels: LabelMap) -> GroundTruth:
     seen = [one for one in drawn if one.xyxy is not None]
     visible = np.bincount(labels.ravel(), minlength=max((one.person_id for one in seen), default=0) + 1)
     labels.flags.writeable = False

@@ -11,6 +11,7 @@ from pipeline.types import ImageArray
 
 PHASES = 10  # pictures of one cycle of two steps
 _DRAWN_PX = 330  # height at which the phases are kept: a little above the largest person in a picture
+_KEPT_PHASES = 400  # of those last seen: about 100 MB
 _ROOM = 1.25  # width of a phase's picture over the cutout's, for spread legs
 
 
@@ -18,7 +19,7 @@ class SpriteBook:
     """The phases of everybody's walk, warped once each and kept."""
 
     def __init__(self) -> None:
-        self._phase = lru_cache(maxsize=None)(_warp_phase)
+        self._phase = lru_cache(maxsize=_KEPT_PHASES)(_warp_phase)
 
     def picture(self, person: Person, phase: float, faces_left: bool, height_px: int) -> ImageArray:
         """(H, W, 4) uint8 BGR + alpha of a person `height_px` tall; the row below the last stands on the floor."""

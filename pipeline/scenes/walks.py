@@ -5,16 +5,15 @@ The demo's cameras form a ring: who leaves one to the right enters the next from
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import pairwise
-from typing import Literal, NamedTuple
 
 import numpy as np
 
 from pipeline.scenes.cameras import DEMO_CAMERAS, SyntheticCamera, make_cameras
-from pipeline.scenes.people import Person, make_people
-
-Side = Literal["left", "right"]
+from pipeline.scenes.crowds import Crowd
+from pipeline.scenes.difficulty import Difficulty
+from pipeline.scenes.harden import harden
+from pipeline.scenes.paths import Pose, Side, Walk, Waypoint
+from pipeline.scenes.people import Person, Wardrobe, make_people
 
 FPS = 10.0
 DEMO_SEED = 7
@@ -24,76 +23,13 @@ _EDGE_X: dict[Side, float] = {"left": -_OUTSIDE, "right": 1 + _OUTSIDE}
 _CYCLE_M = 1.5  # metres that two steps cover
 
 
-class Waypoint(NamedTuple):
-    """x in picture widths (0 left edge, 1 right edge), depth 0 near to 1 far."""
-
-    at_s: float
-    x: float
-    depth: float
-
-
-@dataclass(frozen=True, slots=True)
-class Pose:
-    """Where a person stands at one time.
-
-    Attributes:
-        faces_left: walks, or last walked, to the left.
-        walked_m: metres since the walk began; drives the legs.
-    """
-
-    x: float
-    depth: float
-    faces_left: bool
-    walked_m: float
-
-
-@dataclass(frozen=True)
-class Walk:
-    """One person's way through one camera's picture, between waypoints in order of time."""
-
-    person_id: int
-    camera_id: str
-    waypoints: tuple[Waypoint, ...]
-    metres_wide: float  # width of the picture at the walk's depth
-
-    @property
-    def start_s(self) -> float:
-        return self.waypoints[0].at_s
-
-    @property
-    def end_s(self) -> float:
-        return self.waypoints[-1].at_s
-
-    @cached_property
-    def _table(self) -> tuple[list[float], list[float], list[float], list[float]]:
-        times, xs, depths = (list(column) for column in zip(*self.waypoints, strict=True))
-        walked = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(xs)))]) * self.metres_wide
-        return times, xs, depths, walked.tolist()
-
-    def pose(self, at_s: float) -> Pose | None:
-        """Where the person is at this time; None before and after the walk."""
-        if not self.start_s <= at_s < self.end_s:
-            return None
-        times, xs, depths, walked = self._table
-        return Pose(
-            x=float(np.interp(at_s, times, xs)),
-            depth=float(np.interp(at_s, times, depths)),
-            faces_left=self._faces_left(at_s),
-            walked_m=float(np.interp(at_s, times, walked)),
-        )
-
-    def _faces_left(self, at_s: float) -> bool:
-        moves = [(b.at_s, b.x - a.x) for a, b in pairwise(self.waypoints) if b.x != a.x]
-        begun = [dx for (end_s, dx), start_s in zip(moves, self._move_starts(), strict=True) if start_s <= at_s]
-        return (begun or [moves[0][1]])[-1] < 0
-
-    def _move_starts(self) -> list[float]:
-        return [a.at_s for a, b in pairwise(self.waypoints) if b.x != a.x]
-
-
 @dataclass(frozen=True, eq=False)
 class Scenario:
-    """A whole scene: people, cameras, walks; everything else follows from `seed`."""
+    """A whole scene: people, cameras, walks; everything else follows from `seed`.
+
+    Attributes:
+        difficulty: for the record: what people, cameras and walks were made with; None: nothing.
+    """
 
     people: tuple[Person, ...]
     cameras: tuple[SyntheticCamera, ...]
@@ -101,6 +37,7 @@ class Scenario:
     duration_s: float
     seed: int
     fps: float = FPS
+    difficulty: Difficulty | None = None
 
     def __post_init__(self) -> None:
         known_people = {person.person_id for person in self.people}
@@ -230,27 +167,45 @@ def demo_scenario() -> Scenario:
     return Scenario(tuple(people), DEMO_CAMERAS, tuple(walks), DEMO_DURATION_S, DEMO_SEED)
 
 
-def random_scenario(people: int, cameras: int, duration_s: float, seed: int) -> Scenario:
+def random_scenario(
+    people: int,
+    cameras: int,
+    duration_s: float,
+    seed: int,
+    *,
+    difficulty: Difficulty | None = None,
+    wardrobe: Wardrobe | None = None,
+) -> Scenario:
     """Any number of people wandering through a ring of any number of cameras.
 
     Nobody is in two cameras at once; transits take 1.5 to 6 s; one exit in four is followed by a return through the
     same door after 5.5 to 12 s.
 
+    Args:
+        difficulty: what makes people hard to know again; None: nothing.
+        wardrobe: see `make_people`; None: rich with a difficulty (`Difficulty()` included), else plain.
+
     Raises:
-        ValueError: a negative count, or people without a camera.
+        ValueError: a negative count, people without a camera, or look-alikes in plain clothes.
     """
     if people > 0 and cameras == 0:
         raise ValueError("expected at least one camera for people to walk through, got 0")
-    made, ring = make_people(people, seed), make_cameras(cameras, seed)
-    walks = []
+    hard = difficulty or Difficulty()
+    clothes: Wardrobe = wardrobe or ("plain" if difficulty is None else "rich")
+    made = make_people(people, seed, clothes, lookalikes=hard.lookalikes)
+    ring = make_cameras(cameras, seed)
+    if difficulty is not None:
+        ring = harden(ring, difficulty, seed)
+    walks: list[Walk] = []
     for person in made:
         rng = np.random.default_rng([seed, 3, person.person_id])
-        walks.extend(_wander(person.person_id, ring, duration_s, rng))
-    return Scenario(tuple(made), ring, tuple(walks), duration_s, seed)
+        crowd = Crowd(walks, hard.crowding, np.random.default_rng([seed, 12, person.person_id]))
+        walks += _wander(person.person_id, ring, duration_s, rng, crowd)
+    return Scenario(tuple(made), ring, tuple(walks), duration_s, seed, difficulty=difficulty)
 
 
 def _wander(
-    person_id: int, cameras: Sequence[SyntheticCamera], duration_s: float, rng: np.random.Generator
+    person_id: int, cameras: Sequence[SyntheticCamera], duration_s: float, rng: np.random.Generator, crowd: Crowd
 ) -> list[Walk]:
     walks: list[Walk] = []
     camera = int(rng.integers(len(cameras)))
@@ -261,8 +216,9 @@ def _wander(
         leave: Side = enter if turns else _opposite(enter)
         depths = rng.random(2)
         leg = Leg(camera, enter, leave, 0.0, (float(depths[0]), float(depths[1])), speed_m_s=rng.uniform(0.8, 1.3))
-        walk = make_walk(leg, cameras[camera], person_id, now_s)
+        walk = crowd.join(make_walk(leg, cameras[camera], person_id, now_s))
         walks.append(walk)
+        leave = "left" if walk.waypoints[-1].x < 0.5 else "right"
         if rng.random() < 0.25:
             now_s, enter = walk.end_s + float(rng.uniform(5.5, 12)), leave
         else:

@@ -2,6 +2,8 @@
 
 import configparser
 import csv
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -11,6 +13,7 @@ import pytest
 
 from pipeline.config import load_config
 from pipeline.errors import OutputError
+from pipeline.scenes.difficulty import HARD
 from pipeline.scenes.export import MIN_VISIBILITY, write_scene
 from pipeline.scenes.scene import SceneCamera
 from pipeline.scenes.walks import Scenario, random_scenario
@@ -124,3 +127,19 @@ def test_a_scene_without_people_or_frames_is_written(tmp_path: Path) -> None:
     written = write_scene(random_scenario(0, 1, 0, 1), tmp_path, images=True)
     assert (written.ground_truth / "lobby.txt").read_text() == ""
     assert (written.ground_truth / "visits.csv").read_text().count("\n") == 1
+
+
+def test_a_hard_scene_is_written_with_its_difficulty_and_its_lookalikes(tmp_path: Path) -> None:
+    scenario = random_scenario(8, 1, 6, 5, difficulty=replace(HARD, lookalikes=0.5))
+    written = write_scene(scenario, tmp_path / "hard")
+    record = json.loads((tmp_path / "hard" / "difficulty.json").read_text())
+    assert record["seed"] == 5 and record["difficulty"]["occluders"] == 3
+    copies = [person for person in scenario.people if person.likeness is not None]
+    assert [entry["person_id"] for entry in record["lookalikes"]] == [person.person_id for person in copies] != []
+    rows = rows_of(written.folder, "lobby")
+    assert ((rows[:, 8] > 0.2) & (rows[:, 8] < 0.8)).any()
+    assert load_config(written.config, {}).cameras[0].id == "lobby"
+
+
+def test_a_scene_without_difficulty_has_no_record_of_one(written: Path) -> None:
+    assert not (written / "difficulty.json").exists()
