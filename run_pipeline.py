@@ -11,6 +11,7 @@ from pipeline.config import Config, TrackerConfig, is_url, load_config
 from pipeline.errors import BusRefused, ConfigError, PipelineError, WeightsError
 
 _CONFIGS = Path(__file__).resolve().parent / "configs"
+_EXPORTED = ("osnet_x0_25", "osnet_x0_5", "osnet_x0_75", "osnet_x1_0", "resnet50", "onnx")
 _INTERRUPTED = 130  # the shell's code for Ctrl-C
 
 
@@ -182,6 +183,13 @@ def _weights(options: argparse.Namespace) -> int:
     return get_weights(options.name, print) if options.name else show_weights(print)
 
 
+def _export(options: argparse.Namespace) -> int:
+    from pipeline.commands.export import ExportOptions, export
+
+    how = ExportOptions(options.format, options.backbone, options.half, options.pixels, options.bgr, options.overwrite)
+    return export(options.weights, options.out, how, print)
+
+
 def _doctor(options: argparse.Namespace) -> int:
     from pipeline.commands.doctor import doctor
 
@@ -304,6 +312,18 @@ def _add_upkeep(commands: Commands) -> None:
     weights = _command(commands, "weights", _weights, "list named weights, or fetch one")
     weights.add_argument("name", nargs="?", metavar="NAME")
     _config(_command(commands, "doctor", _doctor, "what is installed, what is missing, what to do"), required=False)
+
+    exporting = _command(commands, "export", _export, "a re-ID network in a faster format, kept if it agrees")
+    exporting.add_argument("--weights", required=True, metavar="FILE|NAME")
+    exporting.add_argument("--format", required=True, choices=("onnx", "openvino", "tensorrt"))
+    exporting.add_argument("--out", type=Path, required=True, metavar="FILE|DIR")
+    exporting.add_argument("--backbone", choices=_EXPORTED, help="what the weights are of; known for named ones")
+    exporting.add_argument("--half", action="store_true", help="half precision")
+    exporting.add_argument(
+        "--pixels", choices=("imagenet", "0..1", "-1..1", "0..255"), help="of backbone onnx: what its input expects"
+    )
+    exporting.add_argument("--bgr", action="store_true", help="of backbone onnx: its input is blue, green, red")
+    exporting.add_argument("--overwrite", action="store_true")
 
     forget = _command(commands, "forget", _forget, "erase one person from memory, Redis and files")
     forget.add_argument("--identity", type=int, required=True, metavar="ID")

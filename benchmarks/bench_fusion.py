@@ -12,7 +12,7 @@ import os
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -25,11 +25,12 @@ from pipeline.boxes import xywh_to_xyxy
 from pipeline.config import ReidConfig
 from pipeline.ports import ClipHead, CropEncoder, EncoderDescription
 from pipeline.retrieval import cmc_and_average_precision, cosine_distance, normalise_rows
-from pipeline.scenes.scene import GroundTruth, SceneCamera
+from pipeline.scenes.clips import person_views
 from pipeline.scenes.walks import demo_scenario, random_scenario
 from pipeline.types import CropFeature, FloatArray, Frame
+from reid.aligned import AlignedHead
 from reid.heads import FUSIONS, MeanHead, StaHead
-from reid.load import load_encoder
+from reid.load import load_encoder, start_parameters
 from reid.weights import find_weights
 
 CLIP_CROPS = 4  # N of the paper, and the pipeline's default
@@ -152,27 +153,13 @@ def generated_clips(encoder: CropEncoder, seeds: Sequence[int]) -> list[Clip]:
     for seed in seeds:
         scenario = random_scenario(people=8, cameras=3, duration_s=50.0, seed=seed) if seed else demo_scenario()
         rng = np.random.default_rng(seed)
-        for camera in scenario.cameras:
-            scene = SceneCamera(scenario, camera.id)
-            step = round(CROP_STEP_S * scenario.fps)
-            numbers = range(1, len(scene) + 1, max(1, step // 2))
-            rendered = {number: scene.render(number - 1) for number in numbers}
-            views = _generated_views(f"scene{seed}", camera.id, rendered, rng)
-            frames = ((number, frame) for number, (frame, _) in rendered.items())
-            clips += encode_clips(encoder, views, frames)
+        for views in person_views(scenario, CROP_STEP_S / 2, SHAKE, rng, least_visible=0.8):
+            boxes: dict[int, dict[int, FloatArray]] = defaultdict(dict)
+            for stay in views.stays:
+                boxes[stay.person_id].update(zip((stay.frame_index + 1).tolist(), stay.xyxy, strict=True))
+            people = [View(f"scene{seed}", person, views.camera_id, own) for person, own in boxes.items()]
+            clips += encode_clips(encoder, people, ((frame.index + 1, frame) for frame, _, _ in views.frames()))
     return clips
-
-
-def _generated_views(
-    footage: str, camera_id: str, rendered: dict[int, tuple[Frame, GroundTruth]], rng: np.random.Generator
-) -> list[View]:
-    people: dict[int, dict[int, FloatArray]] = defaultdict(dict)
-    for number, (_, truth) in rendered.items():
-        for person, box, visible in zip(truth.person_ids, truth.xyxy, truth.visibility, strict=True):
-            if visible > 0.8:
-                size = np.tile(box[2:] - box[:2], 2)
-                people[int(person)][number] = (box + size * rng.uniform(-SHAKE, SHAKE, 4)).astype(np.float32)
-    return [View(footage, person, camera_id, boxes) for person, boxes in people.items()]
 
 
 # --- fusions ---------------------------------------------------------------------------------------------------------
@@ -180,20 +167,42 @@ def _generated_views(
 Vectors = Callable[[Clip], FloatArray]
 
 
-def fusions(encoder: EncoderDescription) -> dict[str, Vectors]:
-    heads: dict[str, ClipHead] = {"mean of maps": MeanHead(encoder)}
-    heads |= {fusion: StaHead(encoder, fusion) for fusion in FUSIONS}
-    one = MeanHead(encoder)
+def fusions(encoder: EncoderDescription, stripes: int) -> dict[str, Vectors]:
+    """The heads over the encoder's rows; all but the aligned one over as many stripes."""
+    few = replace(encoder, stripes=stripes)
+    heads: dict[str, ClipHead] = {"mean of maps": MeanHead(few)}
+    heads |= {fusion: StaHead(few, fusion) for fusion in FUSIONS}
+    one = MeanHead(few)
 
     def mean_of_embeddings(clip: Clip) -> FloatArray:
-        vectors = np.stack([one.fuse([crop]).embedding for crop in clip.crops])
+        vectors = np.stack([one.fuse([crop]).embedding for crop in grouped(clip.crops, stripes)])
         return normalise_rows(vectors.mean(axis=0))
 
     ways: dict[str, Vectors] = {
-        "first crop": lambda clip: one.fuse(clip.crops[:1]).embedding,
+        "first crop": lambda clip: one.fuse(grouped(clip.crops[:1], stripes)).embedding,
         "mean of embeddings": mean_of_embeddings,
     }
-    return ways | {name: (lambda clip, head=head: head.fuse(clip.crops).embedding) for name, head in heads.items()}
+    ways |= {
+        name: (lambda clip, head=head: head.fuse(grouped(clip.crops, stripes)).embedding)
+        for name, head in heads.items()
+    }
+    parameters = start_parameters(ReidConfig(), encoder)
+    if parameters is not None:
+        aligned = AlignedHead(encoder, parameters)
+        ways["aligned"] = lambda clip: aligned.fuse(clip.crops).embedding
+    return ways
+
+
+def grouped(crops: Sequence[CropFeature], stripes: int) -> list[CropFeature]:
+    """The same crops with their rows gathered into fewer stripes of equal height."""
+    return [
+        replace(
+            crop,
+            stripes=crop.stripes.reshape(stripes, -1, crop.stripes.shape[1]).mean(axis=1),
+            energy=crop.energy.reshape(stripes, -1).sum(axis=1),
+        )
+        for crop in crops
+    ]
 
 
 def retrieve(clips: Sequence[Clip], vectors: FloatArray) -> tuple[float, float, int]:
@@ -205,11 +214,11 @@ def retrieve(clips: Sequence[Clip], vectors: FloatArray) -> tuple[float, float, 
     return scores.mean_average_precision, float(scores.cmc[0]), int(scores.valid.sum())
 
 
-def print_retrieval(clips: Sequence[Clip], encoder: EncoderDescription) -> None:
+def print_retrieval(clips: Sequence[Clip], encoder: EncoderDescription, stripes: int) -> None:
     footages = list(dict.fromkeys(clip.footage for clip in clips))
-    print(f"\nCross-view clip retrieval, {encoder.model_id}, N = {CLIP_CROPS}, K = {encoder.stripes}: mAP / rank-1")
+    print(f"\nCross-view clip retrieval, {encoder.model_id}, N = {CLIP_CROPS}, K = {stripes}: mAP / rank-1")
     print(f"{'fusion':20}" + "".join(f"{name:>20}" for name in footages) + f"{'mean':>9}")
-    for name, way in fusions(encoder).items():
+    for name, way in fusions(encoder, stripes).items():
         row = []
         for footage in footages:
             some = [clip for clip in clips if clip.footage == footage]
@@ -256,13 +265,12 @@ def choose_threshold(of_footages: Sequence[Distances]) -> float:
     return float(candidates[best].mean())
 
 
-def print_thresholds(clips: Sequence[Clip], encoder: EncoderDescription, name: str, histograms: bool) -> None:
-    way = fusions(encoder)[name]
+def print_thresholds(clips: Sequence[Clip], name: str, way: Vectors, histograms: bool) -> None:
     distances: dict[str, Distances] = {}
     for footage in dict.fromkeys(clip.footage for clip in clips):
         some = [clip for clip in clips if clip.footage == footage]
         distances[footage] = identity_distances(some, np.stack([way(clip) for clip in some]))
-    print(f"\nThreshold for {encoder.model_id}, {name} (clip to nearest of {GALLERY_FEATURES} features of a view)")
+    print(f"\nThreshold for {name} (clip to nearest of {GALLERY_FEATURES} features of a view)")
     if histograms:
         print_histograms(distances)
     print(f"{'left out':20}{'threshold':>10}{'missed':>9}{'false':>9}{'  same p50 p90':>16}{'  different p1 p10':>20}")
@@ -293,16 +301,19 @@ def main() -> None:
     media = os.environ.get("MEDIA_DIR")
     if not media:
         sys.exit("set MEDIA_DIR to the folder of the clips")
-    config = ReidConfig(backbone="handcrafted" if arguments.handcrafted else "osnet_x0_25", stripes=arguments.stripes)
+    rows = 8 if arguments.handcrafted else 16  # of the map
+    config = ReidConfig(backbone="handcrafted" if arguments.handcrafted else "osnet_x0_25", stripes=rows)
     weights = None if arguments.handcrafted else find_weights("osnet_x0_25_msmt17", os.environ, download=False)
     encoder = load_encoder(config, weights)
     clips = real_clips(encoder, Path(media))
-    print_retrieval(clips, encoder.describe())
+    print_retrieval(clips, encoder.describe(), arguments.stripes)
     if arguments.handcrafted:
         clips = generated_clips(encoder, seeds=(0, 1, 2))
-        print_retrieval(clips, encoder.describe())
-    for name in ("global", "mean of maps", "stripes", "paper", "discriminative", "first crop"):
-        print_thresholds(clips, encoder.describe(), name, histograms=name == "global")
+        print_retrieval(clips, encoder.describe(), arguments.stripes)
+    ways = fusions(encoder.describe(), arguments.stripes)
+    for name in ("aligned", "global", "mean of maps", "stripes", "paper", "discriminative", "first crop"):
+        if name in ways:
+            print_thresholds(clips, name, ways[name], histograms=name in ("aligned", "global"))
 
 
 if __name__ == "__main__":

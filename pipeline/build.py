@@ -41,7 +41,7 @@ class Settled:
 
 
 def settle(config: Config, environment: Mapping[str, str] | None = None) -> Settled:
-    """Replace `detector.kind: auto` and `reid.backbone: auto` by what is at hand.
+    """Replace `auto` in `detector.kind`, `reid.backbone` and `reid.fusion` by what is at hand.
 
     Raises:
         WeightsError: explicitly named weights that are missing. ConfigError: an impossible combination.
@@ -50,6 +50,7 @@ def settle(config: Config, environment: Mapping[str, str] | None = None) -> Sett
     warnings: list[str] = []
     config = _settle_detector(config, environment, warnings)
     config = _settle_reid(config, environment, warnings)
+    config = _settle_head(config)
     return Settled(config, tuple(warnings))
 
 
@@ -80,13 +81,13 @@ def _settle_detector(config: Config, environment: Mapping[str, str], warnings: l
 
 
 def _settle_reid(config: Config, environment: Mapping[str, str], warnings: list[str]) -> Config:
-    from reid.catalogue import USUAL_WEIGHTS
+    from reid.catalogue import usual_weights
 
     reid = config.reid
     if reid.backbone == "handcrafted":
         return config
     backbone = _AUTO_BACKBONE if reid.backbone == "auto" else reid.backbone
-    name = reid.weights or USUAL_WEIGHTS[backbone]
+    name = reid.weights or usual_weights(backbone)
     try:
         weights = _first_found([name], environment, reid.weights_sha256)
     except WeightsError as error:
@@ -99,6 +100,15 @@ def _settle_reid(config: Config, environment: Mapping[str, str], warnings: list[
         )
         return replace(config, reid=replace(reid, backbone="handcrafted"))
     return replace(config, reid=replace(reid, backbone=backbone, weights=str(weights)))
+
+
+def _settle_head(config: Config) -> Config:
+    from reid.load import settle_head
+    from reid.weights import model_id
+
+    reid = config.reid
+    encoder = reid.backbone if reid.backbone == "handcrafted" else model_id(Path(reid.weights or ""))
+    return replace(config, reid=settle_head(reid, encoder))
 
 
 def _first_found(names: list[str], environment: Mapping[str, str], sha256: str | None) -> Path:

@@ -36,7 +36,8 @@ class AlignedParameters:
         position: (R, J) how much more likely a row is to show the part, by its place alone; a logarithm.
         offset: (1 + J, D) mean vector of the whole body and of each part; it is taken off, because what all people
             have in common tells nobody apart.
-        basis: (1 + J, d, D) what is left of each is taken to d values.
+        basis: (1 + J, d, D) what is left of each is taken to d values, the most telling ones first.
+        dimensions: how many of them are used, 1 to d; the others are there for an adaptation to choose from.
         weight: (1 + J,) how much each counts, not negative.
         sharpness: of the assignment of rows to parts; 0: by place alone.
         even: frames count evenly (the plain mean), not by STA's attention.
@@ -50,6 +51,7 @@ class AlignedParameters:
     offset: FloatArray
     basis: FloatArray
     weight: FloatArray
+    dimensions: int
     sharpness: float
     even: bool
     encoder: str
@@ -62,6 +64,8 @@ class AlignedParameters:
         wanted = (1 + parts, self.offset.shape[1])
         if self.offset.shape != wanted or (*self.basis.shape[::2],) != wanted or self.weight.shape != wanted[:1]:
             raise ValueError(f"offset, basis or weight do not fit {parts} parts")
+        if not 1 <= self.dimensions <= self.basis.shape[1]:
+            raise ValueError(f"dimensions: expected 1 to {self.basis.shape[1]}, got {self.dimensions}")
         if not all(np.isfinite(value).all() for value in self._arrays().values()):
             raise ValueError("expected finite values")
 
@@ -72,7 +76,7 @@ class AlignedParameters:
     @property
     def digest(self) -> str:
         """8 hexadecimal digits that change with every value."""
-        sha = hashlib.sha256(f"{FORMAT} {self.sharpness} {self.even}".encode())
+        sha = hashlib.sha256(f"{FORMAT} {self.sharpness} {self.even} {self.dimensions}".encode())
         for name, value in self._arrays().items():
             sha.update(f"{name}{value.shape}".encode())
             sha.update(np.ascontiguousarray(value, np.float32).tobytes())
@@ -168,7 +172,8 @@ class AlignedHead(BatchHead):
         body = weigh_stripes(attention, stripes).mean(axis=1)[:, None]  # (B, 1, C)
         vectors = normalise_rows(project(self._encoder.projection, np.concatenate([body, pooled], axis=1)))
         centred = (vectors - p.offset).transpose(1, 0, 2)  # (1 + J, B, D)
-        parts = normalise_rows(np.matmul(centred, p.basis.transpose(0, 2, 1)).transpose(1, 0, 2))  # (B, 1 + J, d)
+        basis = p.basis[:, : p.dimensions].transpose(0, 2, 1)  # (1 + J, D, dimensions)
+        parts = normalise_rows(np.matmul(centred, basis).transpose(1, 0, 2))  # (B, 1 + J, dimensions)
         seen = (energy.sum(axis=(1, 2)) > 0).astype(np.float32)  # (B,)
         visibility = visibility * seen[:, None]
         gate = np.concatenate([seen[:, None], visibility], axis=1) * p.weight

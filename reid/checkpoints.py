@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.errors import WeightsError
-from reid.onnx_graph import convolution_names, load_onnx_model, read_arrays
+from reid.onnx_cut import take_apart
+from reid.onnx_file import load_onnx_model, read_convolutions
 from reid.osnet import OSNet
 
 # What training programs put in front of the backbone's names: DataParallel, bag of tricks, FastReID.
@@ -99,34 +100,33 @@ def load_osnet_onnx(model: OSNet, path: Path) -> None:
     """Copy the weights of an ONNX export of OSNet, whose batch norms are folded into the convolutions.
 
     Convolutions are matched in the order in which they run; the batch norm behind each becomes the identity plus the
-    folded bias, so that the module computes the same map.
+    folded bias, so that the module computes the same map. So does the fully connected layer's.
 
     Raises:
-        WeightsError: not an export of this network, or the `onnx` package is not installed.
+        WeightsError: not an export of this network, or `onnx` or `onnxruntime` is not installed.
     """
     onnx_model = load_onnx_model(path)
-    convolutions, arrays = convolution_names(onnx_model), read_arrays(onnx_model)
-    if any(name not in arrays for names in convolutions for name in names):
-        raise WeightsError(f"{path}: a convolution's weights are computed in the graph; export it again")
-    targets = list(model.convolutions())
+    convolutions, targets = read_convolutions(onnx_model, path), list(model.convolutions())
     if len(convolutions) != len(targets):
         raise WeightsError(f"{path}: expected {len(targets)} convolutions of OSNet, found {len(convolutions)}")
-    for (conv, norm), names in zip(targets, convolutions, strict=True):
-        values = [torch.from_numpy(arrays[name]) for name in names]
-        bias = values[1] if len(values) > 1 else torch.zeros(conv.out_channels)
-        if values[0].shape != conv.weight.shape:
-            shapes = f"{tuple(conv.weight.shape)}, found {tuple(values[0].shape)}"
+    for (conv, norm), (weight, bias) in zip(targets, convolutions, strict=True):
+        if conv.weight.shape != weight.shape:
+            shapes = f"{tuple(conv.weight.shape)}, found {weight.shape}"
             raise WeightsError(f"{path}: not an export of this OSNet: expected a convolution {shapes}")
-        conv.weight.data.copy_(values[0])
+        conv.weight.data.copy_(torch.from_numpy(weight))
         if norm is not None:
-            _set_identity(norm, bias)
+            _set_identity(norm, torch.from_numpy(bias))
         elif conv.bias is not None:
-            conv.bias.data.copy_(bias)
-    fc = {name.removeprefix("fc."): torch.from_numpy(value) for name, value in arrays.items() if name.startswith("fc.")}
-    load_state(model.fc, fc, path)
+            conv.bias.data.copy_(torch.from_numpy(bias))
+    projection = take_apart(path, onnx_model).projection
+    if projection is None or projection.weight.shape != model.fc[0].weight.shape or not projection.relu:
+        raise WeightsError(f"{path}: not an export of OSNet: its fully connected layer is missing")
+    model.fc[0].weight.data.copy_(torch.from_numpy(projection.weight))
+    model.fc[0].bias.data.zero_()
+    _set_identity(model.fc[1], torch.from_numpy(projection.bias))
 
 
-def _set_identity(norm: nn.BatchNorm2d, bias: Tensor) -> None:
+def _set_identity(norm: nn.BatchNorm1d | nn.BatchNorm2d, bias: Tensor) -> None:
     """Make a batch norm in inference mode add `bias` and nothing else."""
     norm.running_mean = torch.zeros_like(bias)
     norm.running_var = torch.full_like(bias, 1.0 - norm.eps)  # the square root of var + eps is then 1

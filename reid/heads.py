@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
+from pipeline.errors import ConfigError
 from pipeline.ports import EncoderDescription, Projection
 from pipeline.retrieval import normalise_rows
 from pipeline.types import CropFeature, FloatArray, FusedClip
@@ -48,8 +49,23 @@ class FusedClips(NamedTuple):
 class BatchHead(ABC):
     """A `pipeline.ports.ClipHead` that fuses many clips at once; a subclass says how, in `_fuse_checked`."""
 
-    def __init__(self, encoder: EncoderDescription, name: str, quality_weights: bool) -> None:
+    def __init__(
+        self, encoder: EncoderDescription, name: str, quality_weights: bool, stripes: int | None = None
+    ) -> None:
+        """
+        Args:
+            stripes: K, when the encoder's finer stripes are to be gathered into fewer; None: as they come.
+
+        Raises:
+            ConfigError: the encoder's stripes do not divide into so many.
+        """
+        stripes = encoder.stripes if stripes is None else stripes
+        if encoder.stripes % stripes:
+            raise ConfigError(
+                f"reid.stripes: {encoder.stripes} stripes cannot be gathered into {stripes}"
+            )
         self._encoder = encoder
+        self._stripes = stripes
         self._quality_weights = quality_weights
         self._name = f"{name}+quality" if quality_weights else name
 
@@ -87,7 +103,7 @@ class BatchHead(ABC):
         if frame_weights is None:
             frame_weights = np.ones(stripes.shape[:2], np.float32)
         check_stack(CropStack(stripes, energy, frame_weights), self._encoder)
-        return self._fuse_checked(stripes, energy, frame_weights)
+        return self._fuse_checked(*gather_stripes(stripes, energy, self._stripes), frame_weights)
 
     @abstractmethod
     def _fuse_checked(self, stripes: FloatArray, energy: FloatArray, frame_weights: FloatArray) -> FusedClips: ...
@@ -99,8 +115,10 @@ class MeanHead(BatchHead):
     With `quality_weights` a frame counts by its `CropQuality.score`; see `stack_clips`.
     """
 
-    def __init__(self, encoder: EncoderDescription, *, quality_weights: bool = False) -> None:
-        super().__init__(encoder, "mean", quality_weights)
+    def __init__(
+        self, encoder: EncoderDescription, *, quality_weights: bool = False, stripes: int | None = None
+    ) -> None:
+        super().__init__(encoder, "mean", quality_weights, stripes)
 
     def _fuse_checked(self, stripes: FloatArray, energy: FloatArray, frame_weights: FloatArray) -> FusedClips:
         attention = even_attention(energy, frame_weights)
@@ -132,10 +150,11 @@ class StaHead(BatchHead):
         options: AttentionOptions = PAPER,
         *,
         quality_weights: bool = False,
+        stripes: int | None = None,
     ) -> None:
         if fusion not in FUSIONS:
             raise ValueError(f"fusion: expected one of {', '.join(FUSIONS)}; got {fusion!r}")
-        super().__init__(encoder, f"sta-{fusion}{options.suffix}", quality_weights)
+        super().__init__(encoder, f"sta-{fusion}{options.suffix}", quality_weights, stripes)
         self._fusion = fusion
         self._options = options
 
@@ -153,6 +172,15 @@ class StaHead(BatchHead):
             whole_and_parts = normalise_rows(np.concatenate([vector[:, None], parts], axis=1))  # (B, K + 1, D)
             vector = whole_and_parts.reshape(len(vector), np.prod(whole_and_parts.shape[1:]))  # -1 fails without clips
         return _fused(vector, parts, attention, energy)
+
+
+def gather_stripes(stripes: FloatArray, energy: FloatArray, count: int) -> tuple[FloatArray, FloatArray]:
+    """Stripes (B, N, R, C) and their energies (B, N, R) as `count` stripes, what a coarser pooling would have given."""
+    clips, frames, rows, channels = stripes.shape
+    if rows == count:
+        return stripes, energy
+    gathered = (clips, frames, count, rows // count)
+    return stripes.reshape(*gathered, channels).mean(axis=3), energy.reshape(gathered).sum(axis=3)
 
 
 def project(projection: Projection | None, pooled: FloatArray) -> FloatArray:

@@ -1,82 +1,59 @@
-"""Crop encoder on ONNX Runtime: several times as fast as PyTorch on a CPU, and without importing it."""
+"""Crop encoder on ONNX Runtime: on a CPU several times as fast as PyTorch, and without importing it."""
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from pipeline.errors import WeightsError
 from pipeline.ports import EncoderDescription
-from pipeline.types import CropFeature, FloatArray, Frame, ImageArray
-from reid.crops import IMAGENET_MEAN, IMAGENET_STD, check_stripes, cut_crops, pool_stripes, to_features
-from reid.onnx_graph import cut_at_last_map, load_onnx_model, read_projection
+from pipeline.types import FloatArray
+from reid.crop_input import CropInput
+from reid.crops import check_stripes
+from reid.onnx_cut import OnnxParts, take_apart
+from reid.onnx_session import open_session, session_device
+from reid.pooled_encoder import PooledCropEncoder
 
-MAX_BATCH = 8  # crops a pass: with more the maps leave the cache and each crop takes longer (docs/sta.md)
+MAX_BATCH = 8  # crops a pass on a CPU: with more the maps leave the cache and each crop takes longer (docs/sta.md)
+MAX_BATCH_CUDA = 64  # bounds memory (OSNet x1.0: 0.3 GB)
 
 
-class OnnxCropEncoder:
-    """`pipeline.ports.CropEncoder` over an ONNX export of OSNet, on the CPU.
+class OnnxCropEncoder(PooledCropEncoder):
+    """`pipeline.ports.CropEncoder` over any re-ID network in ONNX whose last map feeds a global average pooling.
 
-    The graph is cut at the input of its last global average pool and its batch made free, so exports that are fixed
-    to a batch of 1 serve as well.
+    The graph is cut at the last map, its batch made free, and stripes are pooled inside the session. A graph that
+    cannot be freed of its batch of 1 runs crop by crop.
     """
 
-    def __init__(self, path: Path, model_id: str, stripes: int = 4, threads: int = 1) -> None:
+    def __init__(
+        self,
+        network: Path | OnnxParts,
+        model_id: str,
+        stripes: int = 4,
+        threads: int = 1,
+        device: str = "cpu",
+        crop_input: CropInput | None = None,
+    ) -> None:
         """
         Args:
+            network: a file, or one that is taken apart already.
             threads: of one pass; 0 lets ONNX Runtime take every core.
+            device: `auto`, `cpu`, `cuda` or `cuda:N`.
+            crop_input: None takes what the file states, or ImageNet's normalisation.
 
         Raises:
-            WeightsError: not such an export, or `onnx` or `onnxruntime` is not installed.
-            ConfigError: stripes that do not divide the map.
+            WeightsError: not such a network, or `onnx` or `onnxruntime` is not installed.
+            ConfigError: stripes that do not divide the map, or a device that is not there.
         """
-        model = load_onnx_model(path)
-        projection = read_projection(model, path)
-        self._session = _open_session(cut_at_last_map(model, path), path, threads)
-        self._input = self._session.get_inputs()[0].name
-        _, channels, height, _ = self._maps(np.zeros((1, 256, 128, 3), np.uint8)).shape
-        check_stripes(stripes, height)
-        self._description = EncoderDescription(model_id, stripes, channels, projection)
+        device = session_device(device)
+        parts = take_apart(network) if isinstance(network, Path) else network
+        check_stripes(stripes, parts.map_height)
+        self._session = open_session(parts.pooled_model(stripes), parts.graph.path, threads, device)
+        self._picture = parts.graph.picture
+        self._half = self._session.get_inputs()[0].type == "tensor(float16)"
+        usual = MAX_BATCH if device == "cpu" else MAX_BATCH_CUDA
+        description = EncoderDescription(model_id, stripes, parts.channels, parts.projection)
+        super().__init__(description, crop_input or parts.graph.crop_input, parts.batch or usual)
 
-    def describe(self) -> EncoderDescription:
-        """See `pipeline.ports.CropEncoder`."""
-        return self._description
-
-    def encode(self, frames: Sequence[Frame], boxes: Sequence[FloatArray]) -> list[list[CropFeature]]:
-        """See `pipeline.ports.CropEncoder`; a box without a pixel in the picture gets zeros."""
-        crops, seen = cut_crops(frames, boxes)
-        k, channels = self._description.stripes, self._description.channels
-        means = np.zeros((len(crops), k, channels), np.float32)
-        energy = np.zeros((len(crops), k), np.float32)
-        (places,) = np.nonzero(seen)
-        for start in range(0, len(places), MAX_BATCH):
-            batch = places[start : start + MAX_BATCH]
-            means[batch], energy[batch] = pool_stripes(self._maps(crops[batch]), k)
-        return to_features(frames, boxes, (means, energy, seen), self._description.model_id)
-
-    def _maps(self, crops: ImageArray) -> FloatArray:
-        """Maps (B, C, H, W) of crops (B, 256, 128, 3) uint8 BGR."""
-        maps: npt.NDArray[np.float32] = self._session.run(None, {self._input: normalise_crops(crops)})[0]
-        return maps
-
-
-def normalise_crops(crops: ImageArray) -> FloatArray:
-    """(B, H, W, 3) uint8 BGR -> (B, 3, H, W) float32 RGB in ImageNet normalisation."""
-    mean, std = (np.array(x, np.float32)[:, None, None] for x in (IMAGENET_MEAN, IMAGENET_STD))
-    planes = crops[..., ::-1].transpose(0, 3, 1, 2).astype(np.float32)  # (B, 3, H, W) RGB
-    normalised: FloatArray = np.ascontiguousarray((planes / 255 - mean) / std)
-    return normalised
-
-
-def _open_session(model: Any, path: Path, threads: int) -> Any:
-    try:
-        import onnxruntime
-    except ImportError:
-        raise WeightsError(f"{path}: running .onnx needs onnxruntime: pip install '.[cpu]'") from None
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads must not burn cores
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    def _pool(self, pixels: FloatArray) -> tuple[FloatArray, FloatArray]:
+        given = pixels.astype(np.float16) if self._half else pixels
+        means, energy = self._session.run(None, {self._picture: given})
+        return means, energy

@@ -18,6 +18,8 @@ GATE_REDUCTION = 16  # of the channels in the gate's bottleneck
 # Channels after the stem and after each of the three stages, per width multiplier (paper, table 1, scaled).
 WIDTHS: dict[str, tuple[int, int, int, int]] = {
     "osnet_x0_25": (16, 64, 96, 128),
+    "osnet_x0_5": (32, 128, 192, 256),
+    "osnet_x0_75": (48, 192, 288, 384),
     "osnet_x1_0": (64, 256, 384, 512),
 }
 
@@ -79,10 +81,11 @@ class OmniScaleBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         shared = self.conv1(x)
-        scales = (stream(shared) for stream in (self.conv2a, self.conv2b, self.conv2c, self.conv2d))
+        scales = [stream(shared) for stream in (self.conv2a, self.conv2b, self.conv2c, self.conv2d)]
         mixed = sum((self.gate(scale) for scale in scales), start=torch.zeros_like(shared))
+        wide = self.conv3(mixed)  # before the shortcut: an export lists its convolutions in torchreid's order
         shortcut = x if self.downsample is None else self.downsample(x)
-        return torch.relu(self.conv3(mixed) + shortcut)
+        return torch.relu(wide + shortcut)
 
 
 def _stage(inputs: int, outputs: int, reduce: bool) -> nn.Sequential:

@@ -14,7 +14,8 @@ from typing import BinaryIO
 import platformdirs
 
 from pipeline.errors import OutputError, WeightsError
-from reid.catalogue import CATALOGUE, ENDINGS, NamedWeights, WeightsFile, find_file, find_named
+from reid.catalogue import CATALOGUE, ENDINGS, NamedWeights, WeightsFile, find_file, find_named, stem
+from reid.exported import read_source
 
 CHUNK_BYTES = 1 << 20
 TIMEOUT_S = 30.0  # without a byte, while downloading
@@ -128,11 +129,14 @@ def list_weights(environment: Mapping[str, str] | None = None, cache_dir: Path |
 
 
 def file_sha256(path: Path) -> str:
-    """Hex SHA-256 of a file; of a folder, over the names and contents of its files in order."""
+    """Hex SHA-256 of a file; of a folder, over the names and contents of its files in order.
+
+    A network whose weights lie in a second file (.xml with .bin, .onnx with .onnx.data) is hashed with that file.
+    """
     digest = hashlib.sha256()
-    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    files = [path, *_companions(path)] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
     for part in files:
-        if part != path:
+        if path.is_dir():
             digest.update(part.relative_to(path).as_posix().encode())
         with part.open("rb") as file:
             while chunk := file.read(CHUNK_BYTES):
@@ -140,17 +144,30 @@ def file_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def _companions(path: Path) -> list[Path]:
+    second = {".xml": path.with_suffix(".bin"), ".onnx": path.with_name(f"{path.name}.data")}.get(path.suffix)
+    return [second] if second is not None and second.is_file() else []
+
+
 def model_id(path: Path) -> str:
     """`name@hash` of a weights file: its catalogue name, or its own with `custom-` before it, and 12 hex digits.
 
-    A file with a catalogue's name and other content is `custom`: the threshold stored for that name is not for it.
+    A file with a catalogue's name and other content is `custom`: the threshold stored for that name is not for it. One
+    that we exported bears the name of what it was exported from, so that its threshold holds, and its own hash, so that
+    features from before and after an export are never compared.
+
+    Raises:
+        WeightsError: the file's note of where it comes from is damaged.
     """
     digest = file_sha256(path)
+    source = read_source(path) if path.exists() else None
+    if source is not None:
+        return f"{source.partition('@')[0]}@{digest[:12]}"
     known = find_file(path.name)
     entry = find_named(path.name)
     if entry is not None and known is not None and known.sha256 in (None, digest):
         return f"{entry.name}@{digest[:12]}"
-    return f"custom-{path.stem}@{digest[:12]}"
+    return f"custom-{stem(path.name)}@{digest[:12]}"
 
 
 def _folders(environment: Mapping[str, str], cache_dir: Path) -> list[Path]:

@@ -22,9 +22,14 @@ from pipeline.config import (
     MatcherConfig,
     ReidConfig,
     RetentionConfig,
+    load_config,
 )
 from pipeline.errors import ConfigError, SourceUnavailable, WeightsError
 from pipeline.types import Tick
+from reid.aligned import AlignedParameters
+from reid.catalogue import find_threshold
+from reid.load import settle_head
+from reid.stored import FOLDER as stored_folder
 
 
 @pytest.fixture
@@ -116,3 +121,37 @@ def test_references_and_crops_can_be_turned_off(tmp_path):
     assert (
         build_references(grabcut, tmp_path, "host") is not None and build_crops(grabcut, tmp_path, "host") is not None
     )
+
+
+def test_an_aligned_head_is_chosen_where_one_is_stored_and_brings_its_stripes(nothing_at_hand):
+    plain = ReidConfig(backbone="handcrafted")
+    assert settle_head(plain, "handcrafted@1").fusion == "global"
+    chosen = settle_head(ReidConfig(), "osnet_x0_25_msmt17@bb2267b23a64")
+    assert (chosen.fusion, chosen.stripes) == ("aligned", 16)
+    assert chosen.head_weights is not None and chosen.head_weights.endswith("osnet_x0_25_msmt17.safetensors")
+    assert settle_head(ReidConfig(fusion="paper"), "osnet_x0_25_msmt17@bb2267b23a64").stripes == 4
+
+
+@pytest.mark.parametrize(
+    ("reid", "says"),
+    [
+        (ReidConfig(fusion="aligned"), "no head is stored for custom-x@1"),
+        (ReidConfig(head="mean", head_weights="a.safetensors"), "only head sta with fusion aligned"),
+        (ReidConfig(fusion="paper", head_weights="a.safetensors"), "only head sta with fusion aligned"),
+        (ReidConfig(head_weights="nobody"), "neither a file nor a stored head"),
+    ],
+)
+def test_a_head_that_is_not_there_is_told_with_what_to_do(reid, says):
+    with pytest.raises((ConfigError, WeightsError), match=says):
+        settle_head(reid, "custom-x@1")
+
+
+def test_the_stored_heads_have_the_threshold_of_their_content():
+    for path in stored_folder.glob("*.safetensors"):
+        digest = AlignedParameters.load(path).digest
+        assert find_threshold(f"{path.stem}@0/sta-aligned@{digest}").distance > 0
+
+
+def test_the_file_of_a_head_is_looked_for_beside_the_configuration(tmp_path):
+    (tmp_path / "site.yaml").write_text("cameras: [{id: a, source: a.mp4}]\nreid: {head_weights: head.safetensors}\n")
+    assert load_config(tmp_path / "site.yaml").reid.head_weights == str(tmp_path / "head.safetensors")

@@ -225,7 +225,7 @@ def _settled(config: Config, echo: Echo) -> Config:
 
 def _build_heads(config: Config, rows: Sequence[ReidConfig], encoder: EncoderDescription) -> dict[str, ClipHead]:
     """Head by name, in the order asked for; one that is named twice is evaluated once."""
-    names = ("head", "fusion", "head_weights", "energy", "normalisation", "quality_weights")
+    names = ("head", "fusion", "head_weights", "energy", "normalisation", "quality_weights", "stripes")
     heads: dict[str, ClipHead] = {}
     for row in rows:
         reid = replace(config.reid, **{name: getattr(row, name) for name in names})

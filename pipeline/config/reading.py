@@ -76,7 +76,7 @@ def load_config(path: str | Path, environment: Mapping[str, str] | None = None) 
     """Read a YAML configuration.
 
     Args:
-        path: the file; relative `source`, `calibration` and `detections` in it are relative to its folder.
+        path: the file; relative `source`, `calibration`, `detections` and `head_weights` are relative to its folder.
         environment: where `${NAME}` comes from; the process's own when None.
 
     Raises:
@@ -340,4 +340,12 @@ def _resolve_paths(config: Config, folder: Path | None) -> Config:
         )
         for camera in config.cameras
     )
-    return replace(config, cameras=cameras)
+    reid = config.reid
+    if reid.head_weights is not None and is_head_file(reid.head_weights):
+        reid = replace(reid, head_weights=resolve(reid.head_weights))
+    return replace(config, cameras=cameras, reid=reid)
+
+
+def is_head_file(value: str) -> bool:
+    """Whether `reid.head_weights` is a path; otherwise it names a head that is stored with the program."""
+    return "/" in value or value.endswith(".safetensors")

@@ -48,8 +48,8 @@ class ReidConfig:
     weights: str | None = None  # null: the backbone's usual weights
     weights_sha256: str | None = None
     head: Literal["mean", "sta"] = "sta"
-    head_weights: str | None = None  # null: a head without trained weights
-    fusion: Literal["paper", "global", "discriminative", "stripes"] = "global"
+    head_weights: str | None = None  # null: the one stored for the encoder, if there is one
+    fusion: Literal["auto", "aligned", "paper", "global", "discriminative", "stripes"] = "auto"
     energy: Literal["squares", "norm"] = "squares"
     normalisation: Literal["sum", "l2", "none"] = "sum"
     quality_weights: bool = False

@@ -3,10 +3,11 @@
 Three statistics of the site's own crops, none of which needs a name:
 
 - the mean of the whole body and of every part (`offset`): the light, the camera, and what all people look like;
-- the directions in which the site's people differ most (principal components, `basis`);
-- the scatter of clips of one track, with which these directions are shrunk (within-class covariance normalisation;
-  Hatch, Kajarekar, Stolcke, *Within-class covariance normalization for SVM-based speaker recognition*, Interspeech
-  2006): what changes while one person walks by (side, step, light, what hides it) says little about who it is.
+- the scatter of clips of one track, with which the directions that the start knows are shrunk (within-class covariance
+  normalisation; Hatch, Kajarekar, Stolcke, *Within-class covariance normalization for SVM-based speaker recognition*,
+  Interspeech 2006): what changes while one person walks by (side, step, light, what hides it) says little about who
+  it is;
+- the directions in which the site's people then differ most (principal components): the leading ones are kept.
 
 The scatter is mixed with an even one, because a site has few people; departures from the paper are that mixing and that
 the cosine, not an SVM, compares.
@@ -27,7 +28,8 @@ from reid.aligned import AlignedParameters, check_encoder, pool_parts
 from reid.attention import even_attention, temporal_attention, weigh_stripes
 from reid.heads import project
 
-DIMENSIONS = 64  # of each part; 32 to 512 differ by less than .01 mAP (docs/sta.md)
+DIMENSIONS = 64  # of each part in the vector; 128 is no better on people who were not adapted to (docs/sta.md)
+MOST_DIMENSIONS = 128  # kept for an adaptation of the adapted; with 64 the start has thrown away what a site needs
 SHRINKAGE = 3.0  # even scatter mixed in, in units of the measured one; 1 to 10 differ by less than .01 mAP
 MOST_CROPS = 32  # of a track that count, evenly spread: who stands about for an hour is one person as well
 CLIP_CROPS = 2  # neighbouring crops whose scatter is taken: one crop alone scatters more than the clips of a run
@@ -45,6 +47,7 @@ class ClosedForm:
     """How the closed form is computed; see the module's constants."""
 
     dimensions: int = DIMENSIONS
+    most_dimensions: int = MOST_DIMENSIONS
     shrinkage: float = SHRINKAGE
     most_crops: int = MOST_CROPS
     clip_crops: int = CLIP_CROPS
@@ -70,26 +73,53 @@ def fit_closed_form(
         raise TooLittleFootage(f"adapting needs at least two tracks, found {len(material.tracks)}")
     single = [_vectors(_clips(track, 1, options.most_crops), encoder, start) for track in material.tracks]
     offset = np.stack([vectors.mean(axis=0) for vectors in single]).mean(axis=0, dtype=np.float64)  # (1 + J, D)
-    scatter = _mean_scatter(single, lambda vectors: vectors - offset)
-    basis = np.stack([_principal(of_part, options.dimensions) for of_part in scatter])  # (1 + J, d, D)
-    people = [material.person_of == person for person in material.people]
-    clips = [
-        _vectors(_clips(track, options.clip_crops, options.most_crops), encoder, start) for track in material.tracks
-    ]
-    by_person = [np.concatenate([clips[i] for i in np.flatnonzero(own)]) for own in people]
-    reduced = [np.einsum("npd,ped->npe", vectors - offset, basis) for vectors in by_person]
-    within = _mean_scatter(
-        [values for values in reduced if len(values) > 1], lambda values: values - values.mean(axis=0)
-    )
-    whitened = np.stack([_whitening(of_part, options.shrinkage) for of_part in within]) if len(within) else np.eye(1)
-    basis = np.matmul(whitened, basis) if len(within) else basis
+    basis = start.basis.astype(np.float64)  # (1 + J, d, D)
+    if basis.shape[1] > options.most_dimensions:
+        basis = _turned(basis, single, offset, options.most_dimensions)
+    basis = _whitened(basis, _of_people(material, encoder, start, options), offset, options.shrinkage)
+    basis = _turned(basis, single, offset, options.most_dimensions)
     return replace(
         start,
         offset=np.asarray(offset, np.float32),
         basis=basis.astype(np.float32),
+        dimensions=min(options.dimensions, basis.shape[1]),
         encoder=encoder.model_id,
         origin=f"{len(material.tracks)} tracks of {', '.join(material.cameras)}",
     ).rounded()
+
+
+def _of_people(
+    material: Material, encoder: EncoderDescription, start: AlignedParameters, options: ClosedForm
+) -> list[FloatArray]:
+    """Vectors of the clips of each person number, (B, 1 + J, D) each."""
+    clips = [_clips(track, options.clip_crops, options.most_crops) for track in material.tracks]
+    vectors = [_vectors(of_track, encoder, start) for of_track in clips]
+    owned = [np.flatnonzero(material.person_of == person) for person in material.people]
+    return [np.concatenate([vectors[i] for i in own]) for own in owned]
+
+
+def _turned(
+    basis: npt.NDArray[np.float64], vectors: list[FloatArray], offset: npt.NDArray[np.float64], most: int
+) -> npt.NDArray[np.float64]:
+    """The basis turned to its principal axes over all vectors, the leading `most` of them."""
+    scatter = _mean_scatter(vectors, lambda values: _taken(values - offset, basis))
+    return np.stack([_principal(s, most) @ b for s, b in zip(scatter, basis, strict=True)])
+
+
+def _whitened(
+    basis: npt.NDArray[np.float64], of_people: list[FloatArray], offset: npt.NDArray[np.float64], shrinkage: float
+) -> npt.NDArray[np.float64]:
+    """The basis with the directions shrunk in which the vectors of one person scatter; unchanged without any."""
+    several = [vectors for vectors in of_people if len(vectors) > 1]
+    if not several:
+        return basis
+    scatter = _mean_scatter(several, lambda values: _taken(values - values.mean(axis=0), basis))
+    return np.stack([_whitening(s, shrinkage) @ b for s, b in zip(scatter, basis, strict=True)])
+
+
+def _taken(vectors: npt.NDArray[np.floating], basis: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """(n, P, D) through a basis (P, d, D): (n, P, d)."""
+    return np.matmul(vectors.transpose(1, 0, 2), basis.transpose(0, 2, 1)).transpose(1, 0, 2)
 
 
 def fit_prototypes(
@@ -123,6 +153,7 @@ def fit_prototypes(
         offset=np.zeros((1 + parts, length), np.float32),
         basis=np.repeat(np.eye(length, dtype=np.float32)[None], 1 + parts, axis=0),
         weight=np.ones(1 + parts, np.float32),
+        dimensions=length,
         sharpness=SHARPNESS,
         even=parts == 0,
         encoder=encoder.model_id,

@@ -219,16 +219,9 @@ def test_osnet_finds_generated_people(people, tmp_path, said):
     folders = [Path(f) for f in os.environ.get("MODELS_DIR", "").split(os.pathsep) if f]
     if not any((folder / "osnet_x0_25_msmt17.onnx").exists() for folder in folders):
         pytest.skip("needs osnet_x0_25_msmt17.onnx in a folder of MODELS_DIR")
-    how = ("--heads", "mean,sta-global,sta-stripes", "--rerank", "--frames", "2", "--out", tmp_path / "out")
+    how = ("--heads", "configured,mean,sta-global,sta-stripes", "--rerank", "--frames", "2", "--out", tmp_path / "out")
     evaluate(of_plain(people, *how, backbone="osnet_x0_25"), said.append)
     found = json.loads((tmp_path / "out" / "evaluation.json").read_text())
     assert found["encoder"].startswith("osnet_x0_25_msmt17@")
-    assert [row["dimensions"] for row in found["heads"]] == [512, 512, 2560]
+    assert [row["dimensions"] for row in found["heads"]] == [576, 512, 512, 2560]
     assert np.min([row["figures"]["mAP"] for row in found["heads"]]) > 0.6  # chance: .2
-
-
-def test_the_command_offers_every_data_set_that_can_be_read():
-    from pipeline.commands.evaluate_arguments import DATA_SETS as offered
-    from reid.datasets.load import DATA_SETS
-
-    assert offered == DATA_SETS

@@ -12,9 +12,10 @@ from pipeline.config import ReidConfig
 from pipeline.errors import ConfigError, WeightsError
 from pipeline.types import CropFeature, Frame
 from reid.checkpoints import load_osnet
-from reid.crops import cut_crops, pool_stripes
+from reid.crop_input import CropInput
+from reid.crops import cut_crops
 from reid.encoder import TorchCropEncoder, choose_device
-from reid.encoder import pool_stripes as pool_stripes_torch
+from reid.exported import ExportNotes
 from reid.handcrafted import HandcraftedEncoder
 from reid.load import load_encoder, load_head
 from reid.onnx_encoder import OnnxCropEncoder
@@ -29,14 +30,28 @@ def random_osnet(stripes: int = 4) -> TorchCropEncoder:
     return TorchCropEncoder(model, model.projection(), "random@1", stripes, "cpu")
 
 
-@pytest.fixture(scope="module", params=["handcrafted", "torch", "onnx"])
+@pytest.fixture(scope="module")
+def exported_osnet(tmp_path_factory):
+    """The random OSNet in ONNX, so that the runtimes are tested without downloaded weights as well."""
+    onnx = pytest.importorskip("onnx")
+    from reid.onnx_writer import write_onnx
+
+    torch.manual_seed(1)
+    model = OSNet()
+    path = tmp_path_factory.mktemp("export") / "osnet.onnx"
+    onnx.save(write_onnx(model, model.projection(), ExportNotes("random@1", CropInput())), path)
+    return path
+
+
+@pytest.fixture(scope="module", params=["handcrafted", "torch", "onnxruntime", "openvino"])
 def encoder(request):
     if request.param == "handcrafted":
         return HandcraftedEncoder()
     if request.param == "torch":
         return random_osnet()
-    pytest.importorskip("onnxruntime")
-    return OnnxCropEncoder(request.getfixturevalue("osnet_onnx"), "osnet@1")
+    pytest.importorskip(request.param)
+    config = ReidConfig(backbone="osnet_x0_25", device="cpu")
+    return load_encoder(config, request.getfixturevalue("exported_osnet"), runtime=request.param)
 
 
 def assert_close(a: CropFeature, b: CropFeature, tolerance: float = 1e-4) -> None:
@@ -71,8 +86,8 @@ def test_a_batch_equals_its_crops_one_by_one(encoder):
 def test_more_crops_than_one_pass_takes_keep_their_order(encoder, monkeypatch):
     frame = noise_frame()
     first, last = encoder.encode([frame], [BOXES[:2]])[0]
-    for module in ("reid.encoder", "reid.onnx_encoder"):
-        monkeypatch.setattr(f"{module}.MAX_BATCH", 2)
+    monkeypatch.setattr("reid.encoder.MAX_BATCH", 2)
+    monkeypatch.setattr(encoder, "max_batch", 2, raising=False)
     features = encoder.encode([frame], [BOXES[[0, 0, 0, 0, 1]]])[0]
     assert len(features) == 5
     for feature in features[:4]:
@@ -136,12 +151,6 @@ def test_one_stripe_is_the_mean_of_several():
         np.testing.assert_allclose(a.energy[0], b.energy.sum(), rtol=1e-5)
 
 
-def test_pooling_agrees_between_numpy_and_torch():
-    maps = np.random.default_rng(0).random((3, 5, 8, 4), np.float32)
-    for a, b in zip(pool_stripes(maps, 4), pool_stripes_torch(torch.from_numpy(maps), 4), strict=True):
-        np.testing.assert_allclose(a, b.numpy(), rtol=1e-5)
-
-
 def test_crops_are_cut_where_the_box_is():
     image = np.zeros((100, 100, 3), np.uint8)
     image[20:80, 30:60] = (10, 20, 30)
@@ -174,12 +183,10 @@ def test_the_two_runtimes_agree(osnet_onnx):
 
 def test_mean_fusion_of_one_crop_is_the_exported_networks_own_output(osnet_onnx):
     onnxruntime = pytest.importorskip("onnxruntime")
-    from reid.onnx_encoder import normalise_crops
-
     frame = noise_frame()
     crops, _ = cut_crops([frame], [BOXES[:1]])
     session = onnxruntime.InferenceSession(str(osnet_onnx), providers=["CPUExecutionProvider"])
-    expected = session.run(None, {session.get_inputs()[0].name: normalise_crops(crops)})[0][0]
+    expected = session.run(None, {session.get_inputs()[0].name: CropInput().normalise(crops)})[0][0]
     config = ReidConfig(backbone="osnet_x0_25", head="mean", device="cpu")
     encoder = load_encoder(config, osnet_onnx, runtime="torch")
     fused = load_head(config, encoder.describe()).fuse(encoder.encode([frame], [BOXES[:1]])[0])
@@ -192,8 +199,22 @@ def test_a_checkpoint_goes_through_pytorch(tmp_path):
     encoder = load_encoder(config, tmp_path / "own.pth")
     assert isinstance(encoder, TorchCropEncoder)
     assert encoder.describe().model_id.startswith("custom-own@")
-    with pytest.raises(ConfigError, match=r"needs an \.onnx export"):
+    with pytest.raises(ConfigError, match=r"onnxruntime cannot run own\.pth, torch can"):
         load_encoder(config, tmp_path / "own.pth", runtime="onnxruntime")
+
+
+def test_a_checkpoint_loads_with_its_batch_norms_folded_and_computes_the_same(tmp_path):
+    torch.manual_seed(2)
+    model = OSNet("osnet_x0_5").eval()
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.2)
+            module.running_var.uniform_(0.5, 2)
+    torch.save(model.state_dict(), tmp_path / "own.pth")
+    folded = load_encoder(ReidConfig(backbone="osnet_x0_5", device="cpu"), tmp_path / "own.pth")
+    plain = TorchCropEncoder(model, model.projection(), "plain@1", device="cpu")
+    for a, b in zip(folded.encode([noise_frame()], [BOXES])[0], plain.encode([noise_frame()], [BOXES])[0], strict=True):
+        assert_close(a, b)
 
 
 def test_choices_that_cannot_be_made_are_clear_errors():
@@ -209,7 +230,7 @@ def test_an_onnx_file_of_another_kind_is_refused(tmp_path):
     out = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1, 3])
     graph = onnx.helper.make_graph([onnx.helper.make_node("Relu", ["x"], ["y"])], "g", [value], [out])
     onnx.save(onnx.helper.make_model(graph), tmp_path / "relu.onnx")
-    with pytest.raises(WeightsError, match="not an export of OSNet"):
+    with pytest.raises(WeightsError, match=r"expected crops \(batch, 3, height, width\)"):
         OnnxCropEncoder(tmp_path / "relu.onnx", "relu@1")
     with pytest.raises(WeightsError, match=r"expected \d+ convolutions of OSNet, found 0"):
         load_osnet("osnet_x0_25", tmp_path / "relu.onnx")

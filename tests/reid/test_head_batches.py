@@ -7,6 +7,8 @@ import pytest
 from reid_examples import crop_features, describe, random_maps, random_projection
 from test_head_options import ALL_OPTIONS, with_heights
 
+from pipeline.errors import ConfigError
+from pipeline.ports import EncoderDescription
 from reid.attention import AttentionOptions
 from reid.crop_stack import stack_clips
 from reid.heads import FUSIONS, FusedClips, MeanHead, StaHead
@@ -116,3 +118,20 @@ def test_stacked_qualities_are_the_crops_scores_and_one_where_a_clip_has_none():
     np.testing.assert_allclose(weights[0], [*(crop.quality.score for crop in clips[0]), 0], atol=1e-7)
     np.testing.assert_array_equal(weights[1], [1, 1, 1])
     np.testing.assert_array_equal(stack_clips(clips, ENCODER).frame_weights, [[1, 1, 0], [1, 1, 1]])
+
+
+@pytest.mark.parametrize("head", [MeanHead, StaHead])
+def test_finer_stripes_are_gathered_to_what_a_coarser_pooling_gives(head):
+    rng = np.random.default_rng(3)
+    rows, energy = rng.random((2, 3, 8, 5), np.float32), rng.random((2, 3, 8), np.float32)
+    fine, coarse = (EncoderDescription("e@1", k, 5) for k in (8, 4))
+    gathered = rows.reshape(2, 3, 4, 2, 5).mean(axis=3), energy.reshape(2, 3, 4, 2).sum(axis=3)
+    for found, wanted in zip(
+        head(fine, stripes=4).fuse_batch(rows, energy), head(coarse).fuse_batch(*gathered), strict=True
+    ):
+        np.testing.assert_allclose(found, wanted, atol=1e-6)
+
+
+def test_stripes_that_cannot_be_gathered_are_refused():
+    with pytest.raises(ConfigError, match="8 stripes cannot be gathered into 3"):
+        StaHead(EncoderDescription("e@1", 8, 5), stripes=3)

@@ -8,8 +8,9 @@ import torch
 from safetensors.torch import save_file
 
 from pipeline.errors import WeightsError
+from reid.catalogue import MAP_CHANNELS
 from reid.checkpoints import load_osnet, load_osnet_onnx, read_state
-from reid.osnet import OSNet
+from reid.osnet import WIDTHS, OSNet
 
 # Names and shapes in torchreid's own checkpoints, one or two per kind of layer.
 TORCHREID_NAMES = {
@@ -51,7 +52,10 @@ def test_parameters_bear_the_names_of_torchreid():
     assert {name: tuple(state[name].shape) for name in TORCHREID_NAMES} == TORCHREID_NAMES
 
 
-@pytest.mark.parametrize(("name", "channels", "millions"), [("osnet_x0_25", 128, 0.2), ("osnet_x1_0", 512, 2.2)])
+@pytest.mark.parametrize(
+    ("name", "channels", "millions"),
+    [("osnet_x0_25", 128, 0.2), ("osnet_x0_5", 256, 0.6), ("osnet_x0_75", 384, 1.3), ("osnet_x1_0", 512, 2.2)],
+)
 def test_maps_and_size_are_those_of_the_paper(name, channels, millions):
     model = OSNet(name).eval()
     with torch.inference_mode():
@@ -60,8 +64,14 @@ def test_maps_and_size_are_those_of_the_paper(name, channels, millions):
     assert sum(p.numel() for p in model.parameters()) / 1e6 == pytest.approx(millions, abs=0.05)
 
 
+def test_the_catalogue_knows_the_channels_of_every_width():
+    assert {name: widths[-1] for name, widths in WIDTHS.items()} == {
+        name: channels for name, channels in MAP_CHANNELS.items() if name.startswith("osnet")
+    }
+
+
 def test_an_unknown_width_is_refused():
-    with pytest.raises(ValueError, match="osnet_x0_25, osnet_x1_0"):
+    with pytest.raises(ValueError, match="osnet_x0_25, osnet_x0_5, osnet_x0_75, osnet_x1_0"):
         OSNet("osnet_x9")
 
 
@@ -146,6 +156,63 @@ def test_the_onnx_export_loaded_into_the_module_agrees_with_onnxruntime(osnet_on
             pooled = model(torch.from_numpy(batch)).mean((2, 3)).numpy()[0]
         got = np.maximum(projection.weight @ pooled + projection.bias, 0)
         np.testing.assert_allclose(got, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("once", [True, False])
+@pytest.mark.parametrize("folded", [True, False])
+def test_an_export_with_loose_batch_norms_or_weights_in_constant_nodes_loads_as_well(trained, tmp_path, folded, once):
+    """As PyTorch's exporter writes it in training mode, and as others do that store shared weights several times."""
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    from reid.crop_input import CropInput
+    from reid.exported import ExportNotes
+    from reid.onnx_writer import write_onnx
+
+    model = write_onnx(trained, trained.projection(), ExportNotes("own@1", CropInput()))
+    if not folded:
+        _loosen(onnx, model)
+    if not once:
+        _scatter(onnx, model)
+    onnx.save(model, tmp_path / "osnet.onnx")
+    loaded = load_osnet("osnet_x0_25", tmp_path / "osnet.onnx").eval()
+    pictures = torch.randn(1, 3, 64, 32, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        expected, got = (m.fc(m(pictures).mean((2, 3))) for m in (trained, loaded))
+    torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
+
+
+def _loosen(onnx, model) -> None:
+    """Put a batch norm behind the first convolution that undoes a change of its weights."""
+    first = next(node for node in model.graph.node if node.op_type == "Conv")
+    weight = next(tensor for tensor in model.graph.initializer if tensor.name == first.input[1])
+    values = onnx.numpy_helper.to_array(weight)
+    gain, count = np.float32(4), len(values)
+    weight.CopyFrom(onnx.numpy_helper.from_array(values / gain, weight.name))
+    arrays = {"bn.gain": gain, "bn.shift": 0.0, "bn.mean": 0.0, "bn.variance": 1 - 1e-5}
+    for name, value in arrays.items():
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.full(count, value, np.float32), name))
+    bias = next(tensor for tensor in model.graph.initializer if tensor.name == first.input[2])
+    bias.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(bias) / gain, bias.name))
+    output = first.output[0]
+    first.output[0] = "before_norm"
+    place = list(model.graph.node).index(first) + 1
+    norm = onnx.helper.make_node("BatchNormalization", ["before_norm", *arrays], [output], epsilon=1e-5)
+    model.graph.node.insert(place, norm)
+
+
+def _scatter(onnx, model) -> None:
+    """Move every initialiser into a Constant node, one for each that reads it."""
+    arrays = {tensor.name: tensor for tensor in model.graph.initializer}
+    nodes = []
+    for i, node in enumerate(model.graph.node):
+        for k, name in enumerate(node.input):
+            if name in arrays:
+                nodes.append(onnx.helper.make_node("Constant", [], [f"constant_{i}_{k}"], value=arrays[name]))
+                node.input[k] = f"constant_{i}_{k}"
+        nodes.append(node)
+    nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    del model.graph.node[:], model.graph.initializer[:]
+    model.graph.node.extend(nodes)
 
 
 def test_an_export_of_another_width_is_refused(osnet_onnx):

@@ -11,7 +11,16 @@ import pytest
 from pipeline.config import ReidConfig
 from pipeline.errors import ConfigError, OutputError, WeightsError
 from reid import catalogue
-from reid.catalogue import CATALOGUE, THRESHOLDS, USUAL_WEIGHTS, find_named, find_threshold, stem
+from reid.catalogue import (
+    CATALOGUE,
+    MAP_CHANNELS,
+    THRESHOLDS,
+    USUAL_WEIGHTS,
+    find_named,
+    find_threshold,
+    stem,
+    usual_weights,
+)
 from reid.weights import fetch_weights, file_sha256, find_weights, list_weights, model_id
 
 CONTENT = b"weights" * 1000
@@ -125,6 +134,17 @@ def test_the_hash_of_a_folder_covers_names_and_contents(tmp_path):
     assert digests[0] == digests[2] != digests[1]
 
 
+@pytest.mark.parametrize(("name", "second"), [("net.xml", "net.bin"), ("net.onnx", "net.onnx.data")])
+def test_weights_in_a_second_file_count_in_the_hash(tmp_path, name, second):
+    path = put(tmp_path, name)
+    alone = file_sha256(path)
+    assert alone == DIGEST
+    put(tmp_path, second, b"one")
+    first = model_id(path)
+    put(tmp_path, second, b"two")
+    assert len({alone[:12], first.partition("@")[2], model_id(path).partition("@")[2]}) == 3
+
+
 def server(content: bytes, asked: list[str] | None = None):
     def open_url(url: str) -> io.BytesIO:
         if asked is not None:
@@ -218,8 +238,14 @@ def test_every_entry_states_licence_and_home_and_names_are_unique():
 
 def test_every_backbone_with_weights_has_usual_ones_in_the_catalogue():
     choices = set(ReidConfig.__dataclass_fields__["backbone"].type.__args__) - {"auto", "handcrafted"}
-    assert choices == set(USUAL_WEIGHTS)
+    assert choices - {"onnx"} == set(USUAL_WEIGHTS) == set(MAP_CHANNELS)
+    assert all(usual_weights(name) == USUAL_WEIGHTS[name] for name in USUAL_WEIGHTS)
     assert all(find_named(name) is not None for name in USUAL_WEIGHTS.values())
+
+
+def test_a_network_of_any_kind_has_no_usual_weights():
+    with pytest.raises(ConfigError, match=r"reid\.weights: backbone onnx needs the file of a network"):
+        usual_weights("onnx")
 
 
 def test_dots_inside_a_name_belong_to_it():
