@@ -136,7 +136,12 @@ def _evaluate(options: argparse.Namespace) -> int:
 def _fit_site(options: argparse.Namespace) -> int:
     from pipeline.commands.fit_site import FitOptions, fit_site
 
-    how = FitOptions(overwrite=options.overwrite, progress=not options.quiet)
+    how = FitOptions(
+        overwrite=options.overwrite,
+        progress=not options.quiet,
+        adapt=not options.no_adapt,
+        adapt_backbone=options.adapt_backbone,
+    )
     return fit_site(load_config(options.config), options.config, options.out, options.gt, print, how)
 
 
@@ -259,6 +264,13 @@ def _add_recorded(commands: Commands) -> None:
     _config(fit)
     _output(fit)
     fit.add_argument("--gt", type=Path, metavar="DIR", help="ground truth, where there is some")
+    teaching = fit.add_mutually_exclusive_group()
+    teaching.add_argument(
+        "--no-adapt", action="store_true", help="settings only, no clip head learned from the footage"
+    )
+    teaching.add_argument(
+        "--adapt-backbone", action="store_true", help="try the network's last stages, too: minutes more"
+    )
 
 
 def _add_scoring(commands: Commands) -> None:

@@ -92,7 +92,8 @@ class AlignedParameters:
 
         plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in self._arrays()}
         arrays = {name: np.ascontiguousarray(_stored(name, value)) for name, value in self._arrays().items()}
-        path.write_bytes(save(arrays, {"format": FORMAT, "settings": json.dumps(plain, sort_keys=True)}))
+        about = json.dumps({"format": FORMAT, **plain}, sort_keys=True)
+        path.write_bytes(save(arrays, {"aligned_head": about}))  # one key: safetensors writes several in any order
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -105,12 +106,11 @@ class AlignedParameters:
 
         try:
             with safe_open(path, framework="numpy") as file:
-                about = file.metadata() or {}
-                if about.get("format") != FORMAT:
+                about: dict[str, Any] = json.loads((file.metadata() or {}).get("aligned_head", "{}"))
+                if about.pop("format", None) != FORMAT:
                     raise WeightsError(f"{path}: not a clip head of this pipeline; `fit-site` makes one")
                 arrays = {name: file.get_tensor(name).astype(np.float32) for name in file.keys()}  # noqa: SIM118
-            values: dict[str, Any] = {**json.loads(about["settings"]), **arrays}
-            return cls(**values)
+            return cls(**{**about, **arrays})
         except (OSError, SafetensorError, ValueError, TypeError, KeyError) as error:
             raise WeightsError(f"{path}: cannot read this clip head ({error})") from None
 

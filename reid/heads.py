@@ -61,9 +61,7 @@ class BatchHead(ABC):
         """
         stripes = encoder.stripes if stripes is None else stripes
         if encoder.stripes % stripes:
-            raise ConfigError(
-                f"reid.stripes: {encoder.stripes} stripes cannot be gathered into {stripes}"
-            )
+            raise ConfigError(f"reid.stripes: {encoder.stripes} stripes cannot be gathered into {stripes}")
         self._encoder = encoder
         self._stripes = stripes
         self._quality_weights = quality_weights

@@ -343,6 +343,8 @@ def _resolve_paths(config: Config, folder: Path | None) -> Config:
     reid = config.reid
     if reid.head_weights is not None and is_head_file(reid.head_weights):
         reid = replace(reid, head_weights=resolve(reid.head_weights))
+    if reid.weights is not None and (folder / reid.weights).exists():  # else a name, or a path from where we stand
+        reid = replace(reid, weights=resolve(reid.weights))
     return replace(config, cameras=cameras, reid=reid)
 
 

@@ -49,24 +49,54 @@ class CertainPairs:
     across: int
 
 
-def certain_pairs(tracklets: Sequence[Tracklet], lags: Iterable[ClockLag], topology: Topology) -> CertainPairs:
-    """What the tracks say of themselves."""
+def certain_pairs(
+    tracklets: Sequence[Tracklet],
+    lags: Iterable[ClockLag],
+    topology: Topology,
+    same: Iterable[tuple[TrackKey, TrackKey]] = (),
+) -> CertainPairs:
+    """What the tracks say of themselves.
+
+    Args:
+        same: more pairs of tracks that are one person, as far as nothing contradicts.
+    """
     together = _seen_together(tracklets, topology)
-    groups = {track.key: i for i, track in enumerate(tracklets)}
+    people = _People([track.key for track in tracklets], together)
     keys = {track_name(track): track.key for track in tracklets}
-    matched = [match.names for lag in lags for match in lag.matches if set(match.names) <= set(keys)]
-    across = 0
-    for first, second in matched:
-        joined = _joined(groups, groups[keys[first]], groups[keys[second]])
-        if any(joined[a] == joined[b] for a, b in together):
-            continue  # it would make one person of two: the map was a chance hit
-        groups, across = joined, across + 1
-    apart = frozenset(frozenset((groups[a], groups[b])) for a, b in together)
-    return CertainPairs(groups, apart, len(together), across)
+    names = [match.names for lag in lags for match in lag.matches if set(match.names) <= set(keys)]
+    matched = [(keys[first], keys[second]) for first, second in names]
+    matched += [pair for pair in same if set(pair) <= set(people.number)]
+    across = sum(people.join(one, other) for one, other in matched)
+    apart = frozenset(frozenset((people.number[a], people.number[b])) for a, b in together)
+    return CertainPairs(people.number, apart, len(together), across)
 
 
-def _joined(groups: Mapping[TrackKey, int], a: int, b: int) -> dict[TrackKey, int]:
-    return {key: a if group == b else group for key, group in groups.items()}
+class _People:
+    """Numbers of people, while tracks are being joined."""
+
+    def __init__(self, keys: Sequence[TrackKey], together: Iterable[tuple[TrackKey, TrackKey]]) -> None:
+        self.number = {key: i for i, key in enumerate(keys)}
+        self._members = {i: [key] for key, i in self.number.items()}
+        self._apart: dict[int, set[int]] = defaultdict(set)
+        for a, b in together:
+            self._apart[self.number[a]].add(self.number[b])
+            self._apart[self.number[b]].add(self.number[a])
+
+    def join(self, one: TrackKey, other: TrackKey) -> bool:
+        """Make them one person; False where that would make one of two: what joined them was a chance hit."""
+        kept, gone = self.number[one], self.number[other]
+        if kept == gone:
+            return True
+        if gone in self._apart[kept]:
+            return False
+        for key in self._members[gone]:
+            self.number[key] = kept
+        self._members[kept] += self._members.pop(gone)
+        for third in self._apart.pop(gone, ()):
+            self._apart[third].discard(gone)
+            self._apart[third].add(kept)
+            self._apart[kept].add(third)
+        return True
 
 
 def _seen_together(tracklets: Sequence[Tracklet], topology: Topology) -> list[tuple[TrackKey, TrackKey]]:

@@ -1,6 +1,6 @@
 """What was found, in words for the fitted configuration and as plain values for fit.json."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -25,8 +25,14 @@ _BIASES = {
 }
 
 
-def changes_of(fit: SiteFit, config: Config, source: str) -> SiteChanges:
-    """What to write into the configuration, each with its evidence; `source` names the file it was made from."""
+def changes_of(
+    fit: SiteFit, config: Config, source: str, head: Mapping[str, Change] | None = None, notes: Sequence[str] = ()
+) -> SiteChanges:
+    """What to write into the configuration, each with its evidence.
+
+    Args:
+        source: names the file it was made from. head: changes of `reid`. notes: more lines for the head of the file.
+    """
     matcher = {}
     if fit.threshold.threshold is not None:
         matcher["threshold"] = Change(f"{fit.threshold.threshold:g}", (threshold_told(fit.threshold),))
@@ -38,11 +44,11 @@ def changes_of(fit: SiteFit, config: Config, source: str) -> SiteChanges:
         if camera.id in fit.offsets and fit.offsets[camera.id].is_worth_it
     }
     topology = [(entry, (f"fit-site: {_entry_told(entry, fit)}",)) for entry in fit.topology]
-    notes = [f"made by fit-site from {source}; its evidence in full: fit.json"]
-    notes += [f"warning: {warning}" for warning in fit.warnings]
+    lines = [f"made by fit-site from {source}; its evidence in full: fit.json"]
+    lines += [f"warning: {warning}" for warning in fit.warnings]
     if "min_quality" not in matcher:
-        notes.append(f"matcher.min_quality: {fit.quality.reason}")
-    return SiteChanges(matcher, offsets, topology, notes)
+        lines.append(f"matcher.min_quality: {fit.quality.reason}")
+    return SiteChanges(matcher, offsets, topology, [*lines, *notes], head or {})
 
 
 def threshold_told(fit: ThresholdFit) -> str:
@@ -116,7 +122,7 @@ def fit_to_plain(fit: SiteFit, frames: Mapping[str, int]) -> dict[str, Any]:
         "shared_views": [_shared(view) for view in fit.shared],
         "warnings": list(fit.warnings),
     }
-    return {key: _rounded(value) for key, value in plain.items()}
+    return {key: rounded_values(value) for key, value in plain.items()}
 
 
 def _lag(lag: Any) -> dict[str, Any]:
@@ -141,11 +147,12 @@ def _shared(view: SharedView) -> dict[str, Any]:
     return asdict(view)
 
 
-def _rounded(value: Any) -> Any:
+def rounded_values(value: Any) -> Any:
+    """Plain values with floats to 6 digits; what is not finite becomes None."""
     if isinstance(value, dict):
-        return {key: _rounded(one) for key, one in value.items()}
+        return {key: rounded_values(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
-        return [_rounded(one) for one in value]
+        return [rounded_values(one) for one in value]
     if isinstance(value, float | np.floating):
         return round(float(value), 6) if np.isfinite(value) else None
     return value.item() if isinstance(value, np.generic) else value

@@ -50,8 +50,19 @@ class SiteFit:
     warnings: tuple[str, ...]
 
 
+def lags_of_tracks(footage: Footage) -> list[ClockLag]:
+    """What the tracks of every two cameras say about their clocks, where both see the same ground."""
+    return _lags_of_views(footage.cameras, paths_of_tracks(footage.tracklets))
+
+
 def fit_site_settings(
-    footage: Footage, config: Config, truth: GroundTruth | None, fallback_threshold: float | None, seed: int = 0
+    footage: Footage,
+    config: Config,
+    truth: GroundTruth | None,
+    fallback_threshold: float | None,
+    seed: int = 0,
+    *,
+    track_lags: Sequence[ClockLag] | None = None,
 ) -> SiteFit:
     """Choose threshold, quality gate, clock offsets and topology.
 
@@ -61,9 +72,9 @@ def fit_site_settings(
         fallback_threshold: for links where no threshold can be chosen (the configured or stored one); None: there is
             none, and without ground truth no transit is known.
         seed: of the bootstrap.
+        track_lags: of `lags_of_tracks`, where they are known already.
     """
-    paths = paths_of_truth(truth, footage.times) if truth else paths_of_tracks(footage.tracklets)
-    seen = _lags_of_views(footage.cameras, paths)
+    seen = _lags(footage, truth, track_lags)
     compared, left_out = _compare(footage, config, truth, seen)
     threshold = fit_threshold(compared, np.random.default_rng(seed))
     chosen = threshold.threshold if threshold.threshold is not None else fallback_threshold
@@ -95,6 +106,24 @@ def fit_site_settings(
         tuple(topology),
         tuple(dict.fromkeys(warnings)),
     )
+
+
+def fit_threshold_alone(
+    footage: Footage,
+    config: Config,
+    truth: GroundTruth | None,
+    seed: int,
+    track_lags: Sequence[ClockLag] | None = None,
+) -> ThresholdFit:
+    """The threshold that `fit_site_settings` would choose: to compare two heads on the same footage."""
+    compared, _ = _compare(footage, config, truth, _lags(footage, truth, track_lags) if truth is None else [])
+    return fit_threshold(compared, np.random.default_rng(seed))
+
+
+def _lags(footage: Footage, truth: GroundTruth | None, known: Sequence[ClockLag] | None) -> list[ClockLag]:
+    if truth is not None:
+        return _lags_of_views(footage.cameras, paths_of_truth(truth, footage.times))
+    return lags_of_tracks(footage) if known is None else list(known)
 
 
 def _lags_of_views(cameras: Sequence[str], paths: Sequence[WalkedPath]) -> list[ClockLag]:

@@ -3,15 +3,16 @@
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
 from pipeline.bus.codec import decode, encode
-from pipeline.errors import SourceError
+from pipeline.errors import DecodeError, SourceError
 from pipeline.ports import Source
 from pipeline.runtime.camera import CameraPipeline
 from pipeline.scoring.times import FrameTimes
-from pipeline.types import CameraState, ClipFeature, ClipMessage, Tick, Tracklet
+from pipeline.types import CameraState, ClipFeature, ClipMessage, Tracklet
 
 _log = logging.getLogger(__name__)
 
@@ -85,15 +86,16 @@ def _frame_times(stamps: Mapping[int, float]) -> FrameTimes:
 
 
 def _kept(messages: Iterable[ClipMessage]) -> list[ClipMessage]:
-    """Through the bus's codec, as the matcher gets them; the parts of clips, which it does not read, are let go."""
-    kept: list[ClipMessage] = []
-    for message in messages:
-        if isinstance(message, Tick):
-            continue
-        received = decode(encode(message))
-        if isinstance(received, ClipFeature):
-            none = np.zeros((0, 0), np.float32)
-            kept.append(replace(received, parts=none, visibility=none[0:0].reshape(0), attention=none))
-        elif isinstance(received, Tracklet | CameraState):
-            kept.append(received)
-    return kept
+    """What `received` makes of all but ticks and orders."""
+    return [received(message) for message in messages if isinstance(message, ClipFeature | Tracklet | CameraState)]
+
+
+def received(message: ClipMessage) -> ClipMessage:
+    """Through the bus's codec, as the matcher gets it; the parts of a clip, which it does not read, are let go."""
+    if isinstance(message, ClipFeature):
+        none = np.zeros((0, 0), np.float32)
+        message = replace(message, parts=none, visibility=none[0:0].reshape(0), attention=none)
+    decoded: Any = decode(encode(message))
+    if not isinstance(decoded, type(message)):
+        raise DecodeError(f"the codec made {type(decoded).__name__} of a {type(message).__name__}")
+    return decoded

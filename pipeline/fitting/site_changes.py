@@ -9,9 +9,13 @@ from pathlib import Path
 import yaml
 
 from pipeline.config import TopologyConfig, is_url
+from pipeline.config.reading import is_head_file
 
 COMMENT_WIDTH = 110  # characters of a comment line
 PATH_KEYS = ("source", "calibration", "detections")  # of a camera; relative to the file
+HEAD_KEY = "head_weights"  # of reid; relative to the file as well
+WEIGHTS_KEYS = (HEAD_KEY, "weights")  # of reid; what fit-site writes there lies beside the file
+SECTIONS = ("reid", "matcher")  # whose keys may change
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +35,7 @@ class SiteChanges:
     """Everything that is different in the fitted configuration.
 
     Attributes:
-        matcher: key -> change. offsets: camera -> change of its clock_offset_s.
+        matcher, reid: key -> change. offsets: camera -> change of its clock_offset_s.
         topology: entries to add, with the evidence of each.
         notes: lines for the head of the file.
     """
@@ -40,6 +44,11 @@ class SiteChanges:
     offsets: Mapping[str, Change] = field(default_factory=dict)
     topology: Sequence[tuple[TopologyConfig, tuple[str, ...]]] = ()
     notes: Sequence[str] = ()
+    reid: Mapping[str, Change] = field(default_factory=dict)
+
+    def of(self, section: str) -> Mapping[str, Change]:
+        """The changes of one of `SECTIONS`."""
+        return {"reid": self.reid, "matcher": self.matcher}[section]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +69,20 @@ class MovedPaths:
         way = os.path.relpath(self.folder.resolve(), self.out_dir.resolve())
         moved = f"{way}/{raw}" if "${" in raw else os.path.normpath(Path(way) / raw)
         return None if moved == raw else moved
+
+
+def path_nodes(root: yaml.MappingNode, changes: "SiteChanges") -> list[yaml.ScalarNode]:
+    """The values that name a file or folder and stay: of every camera, and of the clip head."""
+    owners = [(camera, key) for _, camera in camera_nodes(root) for key in PATH_KEYS]
+    reid = value_of(root, "reid")
+    if isinstance(reid, yaml.MappingNode) and HEAD_KEY not in changes.reid:
+        owners.append((reid, HEAD_KEY))
+    found = []
+    for node, key in owners:
+        value = value_of(node, key)
+        if isinstance(value, yaml.ScalarNode) and is_text(value) and (key != HEAD_KEY or is_head_file(value.value)):
+            found.append(value)
+    return found
 
 
 def camera_nodes(root: yaml.MappingNode) -> list[tuple[str, yaml.MappingNode]]:

@@ -6,7 +6,7 @@ import yaml
 
 from pipeline.config import TopologyConfig
 from pipeline.fitting.site_changes import (
-    PATH_KEYS,
+    SECTIONS,
     Change,
     MovedPaths,
     SiteChanges,
@@ -14,7 +14,7 @@ from pipeline.fitting.site_changes import (
     comment_block,
     comment_lines,
     entry_text,
-    is_text,
+    path_nodes,
     quoted,
     value_of,
 )
@@ -27,24 +27,24 @@ def edited(text: str, changes: SiteChanges, paths: MovedPaths) -> str:
     if not isinstance(root, yaml.MappingNode):
         return text
     edits: list[_Edit] = []
+    for value in path_nodes(root, changes):
+        if moved := paths.moved(value.value):
+            edits.append((value.start_mark.index, value.end_mark.index, quoted(moved)))
     for camera_id, camera in camera_nodes(root):
-        for key in PATH_KEYS:
-            value = value_of(camera, key)
-            if isinstance(value, yaml.ScalarNode) and is_text(value) and (moved := paths.moved(value.value)):
-                edits.append((value.start_mark.index, value.end_mark.index, quoted(moved)))
         if camera_id in changes.offsets:
             edits += _set(text, camera, "clock_offset_s", changes.offsets[camera_id])
-    edits += _matcher_edits(text, root, changes.matcher)
+    for section in SECTIONS:
+        edits += _section_edits(text, root, section, changes.of(section))
     edits += _topology_edits(text, root, changes.topology)
     for start, end, instead in reversed(sorted(edits, key=lambda e: (e[0], e[1]))):  # equal places keep their order
         text = text[:start] + instead + text[end:]
     return text
 
 
-def _matcher_edits(text: str, root: yaml.MappingNode, changed: Mapping[str, Change]) -> list[_Edit]:
+def _section_edits(text: str, root: yaml.MappingNode, name: str, changed: Mapping[str, Change]) -> list[_Edit]:
     if not changed:
         return []
-    section = value_of(root, "matcher")
+    section = value_of(root, name)
     if isinstance(section, yaml.MappingNode):
         return [edit for key, change in changed.items() for edit in _set(text, section, key, change)]
     lines = [
@@ -52,7 +52,7 @@ def _matcher_edits(text: str, root: yaml.MappingNode, changed: Mapping[str, Chan
         for key, change in changed.items()
         for line in (*comment_lines(change.evidence, 2), f"  {key}: {change.value}")
     ]
-    return _section(text, root, "matcher", section, lines)
+    return _section(text, root, name, section, lines)
 
 
 def _topology_edits(

@@ -5,14 +5,24 @@ either way the result is read back and must be exactly the configuration that wa
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from pipeline.config import Config, is_url, load_config, parse_config
+from pipeline.config.reading import is_head_file
 from pipeline.errors import ConfigError
-from pipeline.fitting.site_changes import PATH_KEYS, MovedPaths, SiteChanges, comment_block
+from pipeline.fitting.site_changes import (
+    HEAD_KEY,
+    PATH_KEYS,
+    WEIGHTS_KEYS,
+    MovedPaths,
+    SiteChanges,
+    comment_block,
+)
 from pipeline.fitting.site_edit import edited
 from pipeline.fitting.site_rewrite import rewritten
 
@@ -23,18 +33,20 @@ def fitted_text(config_file: Path, out_dir: Path, changes: SiteChanges, environm
     Raises:
         ConfigError: the file cannot be read, or is not the one that was fitted.
     """
+    config_file, out_dir = config_file.resolve(), out_dir.resolve()  # so that read paths are whole
     config = load_config(config_file, environment)
-    wanted = _wanted(config, changes)
+    files = {HEAD_KEY, *(set(WEIGHTS_KEYS) & set(changes.reid))}
+    wanted = _comparable(_wanted(config, changes, out_dir), config_file.parent, files)
     text = config_file.read_text(encoding="utf-8")
     paths = MovedPaths(config_file.parent, out_dir, environment)
     for make in (edited, rewritten):
         result = comment_block(changes.notes, 0) + make(text, changes, paths)
-        if _means(result, wanted, out_dir, environment):
+        if _comparable(_read(result, out_dir, environment), out_dir, files) == wanted:
             return result
     raise ConfigError(f"{config_file}: the fitted settings could not be written into it; is it one YAML document?")
 
 
-def _wanted(config: Config, changes: SiteChanges) -> Config:
+def _wanted(config: Config, changes: SiteChanges, out_dir: Path) -> Config:
     numbers: dict[str, Any] = {key: float(change.value) for key, change in changes.matcher.items()}
     matcher = replace(config.matcher, **numbers)
     cameras = tuple(
@@ -42,19 +54,27 @@ def _wanted(config: Config, changes: SiteChanges) -> Config:
         for c in config.cameras
     )
     topology = config.topology + tuple(entry for entry, _ in changes.topology)
-    return replace(config, matcher=matcher, cameras=cameras, topology=topology)
+    texts = {key: yaml.safe_load(change.value) for key, change in changes.reid.items()}
+    texts |= {key: os.path.realpath(out_dir / texts[key]) for key in WEIGHTS_KEYS if key in texts}
+    reid = replace(config.reid, **texts)
+    return replace(config, reid=reid, matcher=matcher, cameras=cameras, topology=topology)
 
 
-def _means(text: str, wanted: Config, out_dir: Path, environment: Mapping[str, str]) -> bool:
+def _read(text: str, out_dir: Path, environment: Mapping[str, str]) -> Config | None:
     try:
-        read = parse_config(text, "site.yaml", out_dir, environment)
+        return parse_config(text, "site.yaml", out_dir, environment)
     except ConfigError:
-        return False
-    return _comparable(read) == _comparable(wanted)
+        return None
 
 
-def _comparable(config: Config) -> Config:
-    """Paths as they are found, however they are written."""
+def _comparable(config: Config | None, folder: Path, files: Iterable[str]) -> Config | None:
+    """Paths as they are found, however they are written; `folder` is the configuration's.
+
+    Args:
+        files: keys of `reid` that name a file.
+    """
+    if config is None:
+        return None
     cameras = []
     for camera in config.cameras:
         found = {
@@ -63,4 +83,6 @@ def _comparable(config: Config) -> Config:
             if (value := getattr(camera, key))
         }
         cameras.append(replace(camera, **found))
-    return config.with_cameras(tuple(cameras))
+    named = {key: value for key in files if (value := getattr(config.reid, key)) and is_head_file(value)}
+    found = {key: os.path.realpath(folder / value) for key, value in named.items()}
+    return replace(config, cameras=tuple(cameras), reid=replace(config.reid, **found))

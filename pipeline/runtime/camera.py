@@ -1,7 +1,7 @@
 """One camera from frame to messages: detect → track → sample → encode → fuse. The same code live and in replay."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -106,6 +106,8 @@ class CameraPipeline:
     Args:
         keeping: None keeps no pictures (then no reference frames can be taken).
         latency: durations of the stages are recorded here.
+        on_crop: told of every crop that was encoded, with what it was cut from.
+        on_clip: told of every clip, before it is returned, with the crops that it was fused from.
     """
 
     def __init__(
@@ -118,6 +120,8 @@ class CameraPipeline:
         head: ClipHead,
         keeping: PictureKeeping | None = None,
         latency: LatencyRecorder | None = None,
+        on_crop: Callable[[TrackKey, CropFeature, CropRequest], None] | None = None,
+        on_clip: Callable[[ClipFeature, Sequence[CropFeature]], None] | None = None,
     ) -> None:
         self._camera = camera
         self._config = config
@@ -126,6 +130,8 @@ class CameraPipeline:
         self._head = head
         self._keeping = keeping
         self._latency = latency or LatencyRecorder()
+        self._on_crop = on_crop
+        self._on_clip = on_clip
         self._stream: _Stream | None = None
         self.lost_crops = 0  # not encoded, because the inference process was away
 
@@ -217,6 +223,8 @@ class CameraPipeline:
         for request, (feature,) in zip(requests, features, strict=True):
             described: CropFeature = replace(feature, quality=request.quality, captured_at_s=request.captured_at_s)
             stream.sampler.accept(request.track_id, described)
+            if self._on_crop:
+                self._on_crop(TrackKey(self._camera.id, stream.epoch, request.track_id), described, request)
 
     def _end_tracks(self, stream: _Stream) -> list[ClipMessage]:
         return self._ended(stream, stream.tracker.finish())
@@ -238,7 +246,7 @@ class CameraPipeline:
     def _clip(self, stream: _Stream, due: DueClip, made_at_s: float) -> ClipFeature:
         with self._latency.measure("fuse"):
             fused = self._head.fuse(due.crops)
-        return ClipFeature(
+        clip = ClipFeature(
             key=TrackKey(self._camera.id, stream.epoch, due.track_id),
             sequence=self._number(stream),
             first_visible_s=due.first_visible_s,
@@ -253,6 +261,9 @@ class CameraPipeline:
             model_id=self._head.clip_model_id,
             frame=self._keeping.pointer(due.track_id) if self._keeping else None,
         )
+        if self._on_clip:
+            self._on_clip(clip, due.crops)
+        return clip
 
     def _tick(self, stream: _Stream, now_s: float, news: bool) -> list[ClipMessage]:
         """A tick after every message, and otherwise often enough that nobody waits for an empty picture."""

@@ -18,7 +18,7 @@ from pipeline.config import ReidConfig
 from pipeline.tracking.quality import frame_qualities, pixel_window, sharpness
 from pipeline.types import CropFeature, CropQuality, FloatArray, Frame, ImageArray, Tracks
 
-MOST_CROPS = 32  # stored features of a track: 32 x (4 stripes x 512 channels x 4 B) = 256 KiB
+MOST_CROPS = 32  # stored features of a track: 32 x (16 stripes x 128 channels x 4 B) = 256 KiB; ResNet-50's 4 MiB
 TALLEST_CROP_PX = 512  # twice the height of the backbones' input; a taller copy only costs memory
 SHARPEST = 1e12  # the limit of `CropQuality.score` in sharpness
 TIME_SLACK_S = 1e-4  # s; frame times are rounded

@@ -13,7 +13,7 @@ The scatter is mixed with an even one, because a site has few people; departures
 the cosine, not an SVM, compares.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -72,20 +72,37 @@ def fit_closed_form(
     if len(material.tracks) < 2:
         raise TooLittleFootage(f"adapting needs at least two tracks, found {len(material.tracks)}")
     single = [_vectors(_clips(track, 1, options.most_crops), encoder, start) for track in material.tracks]
-    offset = np.stack([vectors.mean(axis=0) for vectors in single]).mean(axis=0, dtype=np.float64)  # (1 + J, D)
-    basis = start.basis.astype(np.float64)  # (1 + J, d, D)
-    if basis.shape[1] > options.most_dimensions:
-        basis = _turned(basis, single, offset, options.most_dimensions)
-    basis = _whitened(basis, _of_people(material, encoder, start, options), offset, options.shrinkage)
-    basis = _turned(basis, single, offset, options.most_dimensions)
+    offset, basis = fit_statistics(single, _of_people(material, encoder, start, options), start.basis, options)
     return replace(
         start,
-        offset=np.asarray(offset, np.float32),
-        basis=basis.astype(np.float32),
+        offset=offset,
+        basis=basis,
         dimensions=min(options.dimensions, basis.shape[1]),
         encoder=encoder.model_id,
         origin=f"{len(material.tracks)} tracks of {', '.join(material.cameras)}",
     ).rounded()
+
+
+def fit_statistics(
+    of_tracks: Sequence[FloatArray], of_people: Sequence[FloatArray], start: FloatArray, options: ClosedForm
+) -> tuple[FloatArray, FloatArray]:
+    """The three statistics of any vectors in P parts (the whole body, or each part of it).
+
+    Args:
+        of_tracks: of each track the vectors of single crops, (n, P, D) norm 1; at least one track.
+        of_people: of each person number the vectors of clips, (n, P, D).
+        start: (P, d, D) directions to choose from.
+
+    Returns:
+        Offset (P, D) and basis (P, d', D), its most telling directions first.
+    """
+    offset = np.stack([vectors.mean(axis=0) for vectors in of_tracks]).mean(axis=0, dtype=np.float64)
+    basis = start.astype(np.float64)
+    if basis.shape[1] > options.most_dimensions:
+        basis = _turned(basis, of_tracks, offset, options.most_dimensions)
+    basis = _whitened(basis, of_people, options.shrinkage)
+    basis = _turned(basis, of_tracks, offset, options.most_dimensions)
+    return offset.astype(np.float32), basis.astype(np.float32)
 
 
 def _of_people(
@@ -99,7 +116,7 @@ def _of_people(
 
 
 def _turned(
-    basis: npt.NDArray[np.float64], vectors: list[FloatArray], offset: npt.NDArray[np.float64], most: int
+    basis: npt.NDArray[np.float64], vectors: Sequence[FloatArray], offset: npt.NDArray[np.float64], most: int
 ) -> npt.NDArray[np.float64]:
     """The basis turned to its principal axes over all vectors, the leading `most` of them."""
     scatter = _mean_scatter(vectors, lambda values: _taken(values - offset, basis))
@@ -107,7 +124,7 @@ def _turned(
 
 
 def _whitened(
-    basis: npt.NDArray[np.float64], of_people: list[FloatArray], offset: npt.NDArray[np.float64], shrinkage: float
+    basis: npt.NDArray[np.float64], of_people: Sequence[FloatArray], shrinkage: float
 ) -> npt.NDArray[np.float64]:
     """The basis with the directions shrunk in which the vectors of one person scatter; unchanged without any."""
     several = [vectors for vectors in of_people if len(vectors) > 1]
@@ -181,7 +198,7 @@ def _vectors(
 
 
 def _mean_scatter(
-    groups: list[FloatArray], centred: Callable[[FloatArray], npt.NDArray[np.floating]]
+    groups: Sequence[FloatArray], centred: Callable[[FloatArray], npt.NDArray[np.floating]]
 ) -> npt.NDArray[np.float64]:
     """(P, D, D) scatter of the vectors (n, P, D) of each group, each group counting the same; (0,) without groups."""
     total: npt.NDArray[np.float64] | None = None

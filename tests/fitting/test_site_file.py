@@ -150,3 +150,40 @@ def test_a_file_that_is_no_configuration_is_refused(tmp_path):
         fitted(tmp_path, "nonsense: 1\n")
     with pytest.raises(ConfigError):
         fitted_text(tmp_path / "absent.yaml", tmp_path, CHANGES, ENVIRONMENT)
+
+
+HEAD = SiteChanges(
+    reid={
+        "fusion": Change("stripes", ("better by .05",)),
+        "head_weights": Change('"head.safetensors"', ()),
+        "stripes": Change("8", ()),
+    },
+    matcher={"threshold": Change("0.3", ("of the new head",))},
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        BLOCK,
+        BLOCK + "reid: {fusion: global, every_s: 2.0}  # mine\n",
+        BLOCK + "reid:\n  every_s: 2.0\n  head_weights: ../old/head.safetensors\n",
+        BLOCK + "reid: {}\n",
+        '{"cameras": [{"id": "door", "source": "a.mp4"}, {"id": "hall", "source": "b.mp4"}]}',
+    ],
+)
+def test_a_learned_head_is_named_with_its_evidence(tmp_path, text):
+    result, before, after = fitted(tmp_path, text, HEAD)
+    assert (after.reid.fusion, after.reid.stripes, after.reid.every_s) == ("stripes", 8, before.reid.every_s)
+    assert Path(after.reid.head_weights).resolve() == (tmp_path / "results" / "fit" / "head.safetensors").resolve()
+    assert after.matcher.threshold == 0.3
+    assert result.count("# better by .05") == 1
+
+
+@pytest.mark.parametrize("named", ["../old/head.safetensors", "osnet_x0_25_msmt17"])
+def test_a_head_that_stays_is_found_from_the_new_folder_and_a_stored_one_keeps_its_name(tmp_path, named):
+    _, before, after = fitted(tmp_path, BLOCK + f"reid: {{head_weights: {named}}}\n", SiteChanges())
+    if "/" in named:
+        assert Path(after.reid.head_weights).resolve() == Path(before.reid.head_weights).resolve()
+    else:
+        assert after.reid.head_weights == named
