@@ -25,15 +25,15 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from bench_fusion import View, video_frames, views_by_camera, views_by_visit
+from bench_fusion import View, encode_boxes, video_frames, views_by_camera, views_by_visit
+from make_stored_head import track_of
 
 from pipeline.config import ReidConfig
 from pipeline.ports import CropEncoder, EncoderDescription
 from pipeline.retrieval import cosine_distance, normalise_rows, rank_queries
 from pipeline.scenes.clips import person_views
 from pipeline.scenes.presets import hard_scenario
-from pipeline.tracking.quality import frame_qualities, pixel_window, sharpness
-from pipeline.types import CropFeature, FloatArray, Frame, IntArray, TrackKey, Tracks
+from pipeline.types import CropFeature, FloatArray, Frame, IntArray, TrackKey
 from reid.adaptation.closed_form import ClosedForm, fit_closed_form, fit_prototypes, fit_statistics
 from reid.adaptation.material import Material, TrackCrops
 from reid.aligned import AlignedHead, AlignedParameters
@@ -113,23 +113,9 @@ def _encode(
     """Append the features of the boxes here, each with its quality, to the crops of its stay."""
     if not here:
         return
-    boxes = np.stack([box for _, box in here]).astype(np.float32)
-    tracks = Tracks(np.arange(len(boxes)), boxes, np.ones(len(boxes), np.float32))
-    height, width = frame.image.shape[:2]
-    features, qualities = encoder.encode([frame], [boxes])[0], frame_qualities(frame, tracks)
-    for (place, box), feature, quality in zip(here, features, qualities, strict=True):
-        x1, y1, x2, y2 = pixel_window(box, width, height)
-        crops[place].append(replace(feature, quality=replace(quality, sharpness=sharpness(frame.image[y1:y2, x1:x2]))))
-
-
-def track_of(key: TrackKey, crops: Sequence[CropFeature]) -> TrackCrops:
-    return TrackCrops(
-        key,
-        np.array([crop.captured_at_s for crop in crops]),
-        np.stack([crop.stripes for crop in crops]),
-        np.stack([crop.energy for crop in crops]),
-        np.array([crop.quality.score for crop in crops], np.float32),
-    )
+    features = encode_boxes(encoder, frame, [box for _, box in here])
+    for (place, _), feature in zip(here, features, strict=True):
+        crops[place].append(feature)
 
 
 def clips_of(stays: Sequence[StayCrops]) -> ClipSet:
@@ -138,8 +124,9 @@ def clips_of(stays: Sequence[StayCrops]) -> ClipSet:
         place = {round(float(t) * 100): i for i, t in enumerate(stay.track.captured_at_s)}
         wanted = [[t + round(k * CLIP_STEP_S * 100) for k in range(CLIP_CROPS)] for t in place]
         full = [[place[t] for t in times] for times in wanted if all(t in place for t in times)]
-        spread = np.unique(np.linspace(0, len(full) - 1, CLIPS_PER_STAY).round().astype(int)) if full else []
-        chosen += [(stay, full[i]) for i in spread]
+        if full:
+            spread = np.unique(np.linspace(0, len(full) - 1, CLIPS_PER_STAY).round().astype(int))
+            chosen += [(stay, full[i]) for i in spread]
     return ClipSet(
         np.stack([stay.track.stripes[i] for stay, i in chosen]),
         np.stack([stay.track.energy[i] for stay, i in chosen]),
@@ -202,7 +189,8 @@ def _into_vectors(encoder: EncoderDescription, pooled: FloatArray) -> FloatArray
 def adapted_blocks(stays: Sequence[StayCrops], blocks: Blocks) -> Callable[[FloatArray], FloatArray]:
     """The closed form over any fusion: learned from these stays' crops; returns what it does to vectors (B, P, D)."""
     how = ClosedForm()
-    of_tracks, of_people = [], []
+    of_tracks: list[FloatArray] = []
+    of_people: list[FloatArray] = []
     for stay in stays:
         track, n = stay.track, len(stay.track)
         for size, kept in ((1, of_tracks), (min(how.clip_crops, n), of_people)):
@@ -218,8 +206,8 @@ def adapted_blocks(stays: Sequence[StayCrops], blocks: Blocks) -> Callable[[Floa
 
 # --- the experiment --------------------------------------------------------------------------------------------------
 
-Adapt = Callable[[Sequence[StayCrops]], Callable[[ClipSet], FloatArray]]
-"""From the stays to adapt to (none: untouched) to what makes vectors (B, D) of clips."""
+Adapt = Callable[[Sequence[StayCrops], bool], Callable[[ClipSet], FloatArray]]
+"""From the stays to adapt to, or to leave untouched by, to what makes vectors (B, D) of clips."""
 
 
 def rows_of(

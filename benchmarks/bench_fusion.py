@@ -13,6 +13,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -27,7 +28,8 @@ from pipeline.ports import ClipHead, CropEncoder, EncoderDescription
 from pipeline.retrieval import cmc_and_average_precision, cosine_distance, normalise_rows
 from pipeline.scenes.clips import person_views
 from pipeline.scenes.walks import demo_scenario, random_scenario
-from pipeline.types import CropFeature, FloatArray, Frame
+from pipeline.tracking.quality import frame_qualities, pixel_window, sharpness
+from pipeline.types import CropFeature, FloatArray, Frame, Tracks
 from reid.aligned import AlignedHead
 from reid.heads import FUSIONS, MeanHead, StaHead
 from reid.load import load_encoder, start_parameters
@@ -121,6 +123,19 @@ def video_frames(path: Path) -> Iterator[tuple[int, Frame]]:
         sys.exit(f"{path}: cannot be read")
 
 
+def encode_boxes(encoder: CropEncoder, frame: Frame, boxes: Sequence[FloatArray]) -> list[CropFeature]:
+    """The features of boxes, at least one, in one frame, with the quality that the pipeline gives them."""
+    xyxy = np.stack(boxes).astype(np.float32)
+    height, width = frame.image.shape[:2]
+    qualities = frame_qualities(frame, Tracks(np.arange(len(xyxy)), xyxy, np.ones(len(xyxy), np.float32)))
+    described = []
+    for box, feature, quality in zip(xyxy, encoder.encode([frame], [xyxy])[0], qualities, strict=True):
+        x1, y1, x2, y2 = pixel_window(box, width, height)
+        quality = replace(quality, sharpness=sharpness(frame.image[y1:y2, x1:x2]))
+        described.append(replace(feature, quality=quality, captured_at_s=frame.captured_at_s))
+    return described
+
+
 def encode_clips(encoder: CropEncoder, views: Sequence[View], frames: Iterator[tuple[int, Frame]]) -> list[Clip]:
     """The clips of all views in one video; every crop is encoded once."""
     chosen = [(view, clip) for view in views for clip in choose_frames(view)]
@@ -132,8 +147,7 @@ def encode_clips(encoder: CropEncoder, views: Sequence[View], frames: Iterator[t
     for number, frame in frames:
         here = list(wanted.get(number, {}).values())
         if here:
-            boxes = np.stack([view.boxes[number] for view in here])
-            for view, feature in zip(here, encoder.encode([frame], [boxes])[0], strict=True):
+            for view, feature in zip(here, encode_boxes(encoder, frame, [v.boxes[number] for v in here]), strict=True):
                 features[id(view), number] = feature
     return [Clip(v.footage, v.person, v.name, [features[id(v), n] for n in numbers]) for v, numbers in chosen]
 
@@ -182,15 +196,17 @@ def fusions(encoder: EncoderDescription, stripes: int) -> dict[str, Vectors]:
         "first crop": lambda clip: one.fuse(grouped(clip.crops[:1], stripes)).embedding,
         "mean of embeddings": mean_of_embeddings,
     }
-    ways |= {
-        name: (lambda clip, head=head: head.fuse(grouped(clip.crops, stripes)).embedding)
-        for name, head in heads.items()
-    }
+    for name, head in heads.items():
+        ways[name] = partial(_embedding, head, stripes)
     parameters = start_parameters(ReidConfig(), encoder)
     if parameters is not None:
-        aligned = AlignedHead(encoder, parameters)
+        aligned = AlignedHead(encoder, parameters, quality_weights=True)
         ways["aligned"] = lambda clip: aligned.fuse(clip.crops).embedding
     return ways
+
+
+def _embedding(head: ClipHead, stripes: int, clip: Clip) -> FloatArray:
+    return head.fuse(grouped(clip.crops, stripes)).embedding
 
 
 def grouped(crops: Sequence[CropFeature], stripes: int) -> list[CropFeature]:

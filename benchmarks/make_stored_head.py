@@ -53,7 +53,7 @@ def track_of(key: TrackKey, crops: Sequence[CropFeature]) -> TrackCrops:
         np.array([crop.captured_at_s for crop in crops]),
         np.stack([crop.stripes for crop in crops]),
         np.stack([crop.energy for crop in crops]),
-        np.ones(len(crops), np.float32),
+        np.array([crop.quality.score for crop in crops], np.float32),
     )
 
 

@@ -11,6 +11,7 @@ from pipeline.errors import ConfigError
 from pipeline.ports import EncoderDescription, Projection
 from pipeline.types import CropFeature, FloatArray, Frame, ImageArray
 from reid.crops import IMAGENET_MEAN, IMAGENET_STD, check_stripes, cut_crops, to_features
+from reid.sta_torch import pool_stripes
 
 MAP_HEIGHT = 16  # rows of the backbones' last map for crops of 256 px
 MAX_BATCH = 64  # crops a pass: bounds memory (OSNet x1.0: 0.3 GB), and larger is not faster
@@ -78,22 +79,6 @@ class TorchCropEncoder:
         for batch, of_batch in zip(batches, pooled, strict=True):  # only now is the device waited for
             means[batch], energy[batch] = (x.cpu().numpy() for x in of_batch)
         return means, energy
-
-
-@torch.inference_mode()
-def pool_stripes(maps: Tensor, stripes: int) -> tuple[Tensor, Tensor]:
-    """Stripe means (B, K, C) and stripe energies (B, K) in float32, of maps (B, C, H, W) of any precision.
-
-    Each is one pass over the maps as they lie in memory, summed in single precision without a copy of them; energies
-    are squared norms along the axis that lies densest, then summed, which keeps seven digits at any size.
-    """
-    cells = maps.unflatten(2, (stripes, -1)).flatten(3)  # (B, C, K, cells), a view in either memory format
-    if cells.stride(1) == 1:
-        cells = cells.permute(0, 2, 3, 1)  # (B, K, cells, C), dense
-        means = cells.sum(2, dtype=torch.float32).div_(cells.shape[2])
-        return means, torch.linalg.vector_norm(cells, dim=3, dtype=torch.float32).square_().sum(2)
-    means = cells.sum(3, dtype=torch.float32).div_(cells.shape[3]).transpose(1, 2).contiguous()
-    return means, torch.linalg.vector_norm(cells, dim=3, dtype=torch.float32).square_().sum(1)
 
 
 def choose_device(name: str) -> torch.device:

@@ -149,16 +149,17 @@ def load_head(config: ReidConfig, encoder: EncoderDescription) -> BatchHead:
         ConfigError, WeightsError: an aligned head that is not there, or that belongs to another encoder; stripes that
             cannot be gathered.
     """
+    weigh = config.quality_weights is True
     if config.head == "mean":
-        return MeanHead(encoder, quality_weights=config.quality_weights, stripes=config.stripes)
+        return MeanHead(encoder, quality_weights=weigh, stripes=config.stripes)
     options = AttentionOptions(config.energy, config.normalisation)
     settled, fusion = settle_head(config, encoder.model_id), config.fusion
     if fusion == "auto" or fusion == "aligned":
         parameters = _aligned_parameters(settled, encoder, fusion == "auto")
         if parameters is not None:
-            return AlignedHead(encoder, parameters, options, quality_weights=config.quality_weights)
+            return AlignedHead(encoder, parameters, options, quality_weights=config.quality_weights is not False)
         fusion = "global"
-    return StaHead(encoder, fusion, options, quality_weights=config.quality_weights, stripes=config.stripes)
+    return StaHead(encoder, fusion, options, quality_weights=weigh, stripes=config.stripes)
 
 
 def _aligned_parameters(settled: ReidConfig, encoder: EncoderDescription, auto: bool) -> AlignedParameters | None:

@@ -41,10 +41,10 @@ def pool_stripes(maps: Tensor, stripes: int) -> tuple[Tensor, Tensor]:
     if maps.stride(-3) == 1:  # channels last
         cells = maps.movedim(-3, -1).unflatten(-3, (stripes, -1)).flatten(-3, -2)  # (..., K, H / K * W, C)
         energy = torch.linalg.vector_norm(cells, dim=-1, dtype=dtype).square().sum(-1)
-        return cells.mean(-2, dtype=dtype), energy
+        return cells.sum(-2, dtype=dtype) / cells.shape[-2], energy
     cells = maps.unflatten(-2, (stripes, -1)).flatten(-2)  # (..., C, K, H / K * W)
     energy = torch.linalg.vector_norm(cells, dim=-1, dtype=dtype).square().sum(-2)
-    return cells.mean(-1, dtype=dtype).transpose(-1, -2), energy
+    return (cells.sum(-1, dtype=dtype) / cells.shape[-1]).transpose(-1, -2).contiguous(), energy
 
 
 def stripe_scores(energy: Tensor, options: AttentionOptions = PAPER) -> Tensor:

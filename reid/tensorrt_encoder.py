@@ -9,9 +9,10 @@ from pipeline.errors import ConfigError, WeightsError
 from pipeline.ports import EncoderDescription
 from pipeline.types import FloatArray
 from reid.crops import check_stripes
-from reid.encoder import choose_device, pool_stripes
+from reid.encoder import choose_device
 from reid.exported import read_notes
 from reid.pooled_encoder import PooledCropEncoder
+from reid.sta_torch import pool_stripes
 from reid.tensorrt_engine import MAX_BATCH, import_tensorrt, read_engine
 
 

@@ -149,7 +149,8 @@ def test_a_head_that_is_not_there_is_told_with_what_to_do(reid, says):
 def test_the_stored_heads_have_the_threshold_of_their_content():
     for path in stored_folder.glob("*.safetensors"):
         digest = AlignedParameters.load(path).digest
-        assert find_threshold(f"{path.stem}@0/sta-aligned@{digest}").distance > 0
+        for quality in ("", "+quality"):
+            assert find_threshold(f"{path.stem}@0/sta-aligned@{digest}{quality}").distance > 0
 
 
 def test_the_file_of_a_head_is_looked_for_beside_the_configuration(tmp_path):

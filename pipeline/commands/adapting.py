@@ -260,7 +260,7 @@ def adapted_models(adaptation: SiteAdaptation, models: CameraModels) -> CameraMo
         config = replace(config, reid=replace(config.reid, weights=str(adaptation.backbone), weights_sha256=None))
         encoder = build_encoder(config)
     options = AttentionOptions(config.reid.energy, config.reid.normalisation)
-    parameters, quality = adaptation.parameters.rounded(), config.reid.quality_weights
+    parameters, quality = adaptation.parameters.rounded(), config.reid.quality_weights is not False
     return CameraModels(config, encoder, AlignedHead(encoder.describe(), parameters, options, quality_weights=quality))
 
 

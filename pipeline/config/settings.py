@@ -52,7 +52,7 @@ class ReidConfig:
     fusion: Literal["auto", "aligned", "paper", "global", "discriminative", "stripes"] = "auto"
     energy: Literal["squares", "norm"] = "squares"
     normalisation: Literal["sum", "l2", "none"] = "sum"
-    quality_weights: bool = False
+    quality_weights: bool | Literal["auto"] = "auto"
     clip_frames: int = 4
     stripes: int = 4
     first_clip_s: float = 0.4

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from reid.crops import pool_stripes
-from reid.encoder import pool_stripes as pool_stripes_torch
+from reid.sta_torch import pool_stripes as pool_stripes_torch
 
 
 def in_double(maps: torch.Tensor, stripes: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -95,7 +95,7 @@ def test_tuning_stops_when_told_to_and_needs_pairs(trained, options):
 
 def test_crops_encoded_again_equal_those_of_the_encoder(trained, options):
     from reid.encoder import TorchCropEncoder
-    from reid.encoder import pool_stripes as pool
+    from reid.sta_torch import pool_stripes as pool
 
     _, material, _, _ = trained
     track = material.tracks[0]
