@@ -19,7 +19,7 @@ import os
 import platform
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -32,6 +32,9 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from pipeline.ports import EncoderDescription, Projection
+from pipeline.types import FloatArray
+from reid.adaptation.closed_form import DIMENSIONS, fit_prototypes
+from reid.aligned import AlignedHead
 from reid.heads import FUSIONS, FusedClips, MeanHead, StaHead
 from reid.resnet import CHANNELS, ResNet50, load_resnet50
 from reid.sta_torch import FusedTensors, StaFusion, TorchFusion, pool_stripes
@@ -39,6 +42,7 @@ from reid.sta_torch import FusedTensors, StaFusion, TorchFusion, pool_stripes
 CLIPS, CROPS, STRIPES = 32, 4, 4  # the paper's batch of clips, its N and its K
 CROP_PX = (256, 128)
 FUSION_TARGET, SPEED_TARGET = 0.03, 0.80  # the project's: at most this share, at least this ratio
+ALIGNED = "aligned"  # fused in NumPy, live as in replay
 HEADS: tuple[TorchFusion, ...] = ("mean", *FUSIONS)
 
 
@@ -138,7 +142,22 @@ def fusion_works(maps: Tensor, projection: Projection | None) -> dict[str, Work]
             f"PyTorch {name} fusion": partial(module.fuse, stripes, energy),
             f"PyTorch {name} with pooling": partial(module, maps),
         }
+    rows, row_energy = (values.cpu().numpy() for values in pool_stripes(maps, maps.shape[3]))
+    aligned = aligned_head(rows, projection)
+    works |= {
+        f"NumPy {ALIGNED} fusion": partial(aligned.fuse_batch, rows, row_energy),
+        f"NumPy {ALIGNED} with pooling": lambda: aligned.fuse_batch(
+            *(values.cpu().numpy() for values in pool_stripes(maps, maps.shape[3]))
+        ),
+    }
     return works
+
+
+def aligned_head(rows: FloatArray, projection: Projection | None) -> AlignedHead:
+    """The default head for rows (B, N, R, C), with prototypes of these and the usual number of values a part."""
+    encoder = EncoderDescription("resnet50", rows.shape[2], CHANNELS, projection)
+    made = fit_prototypes(rows.reshape(-1, *rows.shape[2:]), encoder, origin="benchmark")
+    return AlignedHead(encoder, replace(made, basis=made.basis[:, :DIMENSIONS], dimensions=DIMENSIONS))
 
 
 def check_agreement(ours: FusedClips, theirs: FusedTensors) -> None:
@@ -159,7 +178,7 @@ def bench_fusion(backbone: nn.Module, images: Tensor, projection: Projection | N
     lines = [
         FusionLine(name, library, *(seconds[f"{library} {name} {what}"] for what in ("fusion", "with pooling")))
         for library in ("NumPy", "PyTorch")
-        for name in HEADS
+        for name in (*HEADS, *((ALIGNED,) if library == "NumPy" else ()))
     ]
     print_fusion(lines, seconds, len(images))
 

@@ -110,7 +110,7 @@ def test_told_to_stop_it_returns_what_was_accepted_until_then(allowed):
         (first_people(make_site(), 0), "nobody"),
         (first_people(make_site(), 1), "one person"),
         (without_pairs(make_site()), "seen beside each other"),
-        (first_people(make_site(), 2), "are needed"),
+        (first_people(make_site(), 2), "beside the same person"),
         (make_site(Site(crops=1)), "are needed"),
         (make_site(Site(crops=4, spacing_s=0.04)), "are needed"),
     ],
@@ -143,6 +143,52 @@ def test_tracks_are_held_back_where_people_are_too_few_and_that_is_said():
     found = adapt(material, ENCODER, plain_start(), rng=np.random.default_rng(0))
     assert found.comparison is not None
     assert "tracks were held back" in found.reason
+
+
+def test_two_real_people_are_not_enough_to_hold_whole_persons_back():
+    material = make_site(Site(people=2, visits=24, disturbance=0.1, noise=0.1, crops=12), together=2)
+    found = adapt(material, ENCODER, plain_start(), rng=np.random.default_rng(0))
+    assert found.comparison is not None
+    assert "tracks were held back" in found.reason
+
+
+def always_there(others=11):
+    """Two people who stay, each certainly apart from many pieces of tracks, as in a small site."""
+    material = make_site(Site(people=2 + others, crops=20, disturbance=1.5), together=2 + others)
+    apart = {(0, n) for n in range(1, 2 + others)} | {(1, n) for n in range(2, 2 + others)}
+    return Material(material.tracks, material.person_of, frozenset(apart))
+
+
+def test_a_site_where_somebody_is_always_there_is_judged_in_folds():
+    found = adapt(always_there(), ENCODER, plain_start(), rng=np.random.default_rng(0))
+    assert found.comparison is not None
+    assert found.comparison.people >= 4
+
+
+def test_one_person_beside_whom_everybody_was_seen_cannot_be_held_back_and_the_reason_says_so():
+    material = always_there()
+    star = Material(material.tracks, material.person_of, frozenset((0, n) for n in range(1, 13)))
+    found = adapt(star, ENCODER, plain_start(), rng=np.random.default_rng(0))
+    assert found.parameters is None
+    assert "beside the same person" in found.reason
+    assert "needed" not in found.reason
+
+
+def test_who_was_held_back_comes_with_a_head_that_does_not_know_them(adapted):
+    material = make_site(HELPFUL)
+    assert len(adapted.held_back) >= 2
+    held = np.concatenate([numbers for numbers, _ in adapted.held_back])
+    assert len(set(held.tolist())) == len(held)
+    digests = {parameters.digest for _, parameters in adapted.held_back}
+    assert len(digests) == len(adapted.held_back) and adapted.parameters.digest not in digests
+    if [stage.name for stage in adapted.stages if stage.kept] == ["closed form"]:
+        for numbers, parameters in adapted.held_back:
+            others = material.of_people(material.people[~np.isin(material.people, numbers)])
+            assert fit_closed_form(others, ENCODER, plain_start()).digest == parameters.digest
+
+
+def test_nothing_kept_leaves_no_held_back_heads():
+    assert adapt(make_site(NOISE), ENCODER, plain_start(), rng=np.random.default_rng(0)).held_back == ()
 
 
 def test_the_clock_is_the_callers():

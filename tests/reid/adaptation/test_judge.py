@@ -167,6 +167,33 @@ def test_who_is_apart_from_nobody_is_held_back_with_nobody():
     assert 4 not in np.concatenate(person_folds(material))
 
 
+def test_pairs_that_share_one_person_make_one_fold_and_two_separate_ones_make_two():
+    material = make_site(Site(people=9, crops=2), together=9)
+    star = Material(material.tracks, material.person_of, frozenset((0, n) for n in range(1, 9)))
+    assert [fold.tolist() for fold in person_folds(star)] == [list(range(9))]
+    triangle = Material(material.tracks, material.person_of, frozenset({(0, 1), (0, 2), (1, 2)}))
+    assert [fold.tolist() for fold in person_folds(triangle)] == [[0, 1, 2]]
+    hubs = Material(material.tracks, material.person_of, star.apart | {(7, 8)})
+    folds = person_folds(hubs)
+    assert len(folds) == 2
+    assert sorted(np.concatenate(folds).tolist()) == list(range(9))
+    assert all(hubs.of_people(fold).apart for fold in folds)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_two_folds_are_found_wherever_two_pairs_share_nobody(seed):
+    rng = np.random.default_rng(seed)
+    material = make_site(Site(people=6, crops=2), together=6)
+    everything = sorted(material.apart)
+    chosen = rng.choice(len(everything), int(rng.integers(2, 9)), replace=False)
+    apart = frozenset(everything[i] for i in chosen)
+    separate = any(not set(a) & set(b) for a in apart for b in apart)
+    folds = person_folds(Material(material.tracks, material.person_of, apart))
+    assert (len(folds) >= 2) is separate
+    held = np.concatenate(folds).tolist()
+    assert sorted(held) == sorted({n for pair in apart for n in pair})
+
+
 def test_one_pair_alone_makes_one_fold():
     folds = person_folds(make_site(Site(people=2, crops=2)))
     assert [fold.tolist() for fold in folds] == [[0, 1]]
