@@ -11,12 +11,14 @@ from pipeline.build import build_encoder, build_head
 from pipeline.commands.interrupting import stop_on_interrupt
 from pipeline.config import Config, ReidConfig
 from pipeline.errors import ConfigError, OutputError
-from pipeline.fitting.crops import CropStore, CutPicture, GroupedRows, KeptCrop
+from pipeline.fitting.crops import CropStore, CutPicture, GroupedRows, KeptCrop, fused_again
 from pipeline.fitting.facts import Piece, SiteFacts
+from pipeline.fitting.footage import Footage
+from pipeline.fitting.held_back import clips_of_numbers
 from pipeline.fitting.site_changes import Change
 from pipeline.ports import ClipHead, CropEncoder, EncoderDescription
 from pipeline.scoring.clips import evenly_spread
-from pipeline.types import CropFeature, Frame
+from pipeline.types import ClipFeature, CropFeature, Frame, IntArray
 
 if TYPE_CHECKING:
     from reid.adaptation.backbone import BackboneToTrain
@@ -56,6 +58,8 @@ class SiteAdaptation:
         parameters: None when nothing is to be written; `reason` says why, or by how much it is better.
         plain: everything for fit.json.
         backbone: the file of the tuned backbone; None: it is as it was.
+        facts: what was learned from; None where nothing was even tried.
+        held_back: numbers of the facts, each group with the head that was fitted without it.
         seconds: how long it took; not in `plain`, which is the same every time.
     """
 
@@ -65,6 +69,8 @@ class SiteAdaptation:
     backbone: Path | None = None
     interrupted: bool = False
     seconds: float = 0.0
+    facts: SiteFacts | None = None
+    held_back: "tuple[tuple[IntArray, AlignedParameters], ...]" = ()
 
     def dropped(self, reason: str) -> "SiteAdaptation":
         """The same, but nothing of it is kept; a tuned backbone's file goes.
@@ -78,7 +84,7 @@ class SiteAdaptation:
             except OSError as error:
                 raise OutputError(f"{self.backbone} cannot be removed ({error.strerror or error})") from None
         plain = {**self.plain, "kept": False, "backbone": None, "reason": reason}
-        return replace(self, parameters=None, backbone=None, reason=reason, plain=plain)
+        return replace(self, parameters=None, backbone=None, reason=reason, plain=plain, held_back=())
 
 
 def models_to_watch(config: Config, adapt: bool) -> CameraModels:
@@ -176,7 +182,16 @@ def adapt_to_site(
         "start": {"head": start.digest, "origin": start.origin},
         "facts": dict(facts.counts),
     }
-    return SiteAdaptation(result.parameters, result.reason, plain, result.backbone, result.stopped, result.seconds)
+    return SiteAdaptation(
+        result.parameters,
+        result.reason,
+        plain,
+        result.backbone,
+        result.stopped,
+        result.seconds,
+        facts,
+        result.held_back,
+    )
 
 
 def _backbone_to_train(config: Config, out: Path | None) -> "BackboneToTrain | None":
@@ -250,18 +265,40 @@ def adapted_models(adaptation: SiteAdaptation, models: CameraModels) -> CameraMo
     Raises:
         ValueError: it has not.
     """
-    from reid.aligned import AlignedHead
-    from reid.attention import AttentionOptions
-
     if adaptation.parameters is None:
         raise ValueError("expected an adaptation that was kept")
     config, encoder = models.config, models.encoder
     if adaptation.backbone is not None:
         config = replace(config, reid=replace(config.reid, weights=str(adaptation.backbone), weights_sha256=None))
         encoder = build_encoder(config)
-    options = AttentionOptions(config.reid.energy, config.reid.normalisation)
-    parameters, quality = adaptation.parameters.rounded(), config.reid.quality_weights is not False
-    return CameraModels(config, encoder, AlignedHead(encoder.describe(), parameters, options, quality_weights=quality))
+    return CameraModels(config, encoder, _aligned_head(config.reid, encoder.describe(), adaptation.parameters))
+
+
+def _aligned_head(reid: ReidConfig, encoder: EncoderDescription, parameters: "AlignedParameters") -> ClipHead:
+    from reid.aligned import AlignedHead
+    from reid.attention import AttentionOptions
+
+    options = AttentionOptions(reid.energy, reid.normalisation)
+    return AlignedHead(encoder, parameters.rounded(), options, quality_weights=reid.quality_weights is not False)
+
+
+def held_back_clips(
+    adaptation: SiteAdaptation, footage: Footage, store: CropStore, models: CameraModels
+) -> tuple[list[list[ClipFeature]], list[list[ClipFeature]]]:
+    """For each group of people who were held back, their clips: of the footage, and fused by the head without them.
+
+    Args:
+        footage, store, models: as the cameras were watched with.
+    """
+    if adaptation.facts is None:
+        return [], []
+    encoder = models.description
+    groups = clips_of_numbers(footage, adaptation.facts, [numbers.tolist() for numbers, _ in adaptation.held_back])
+    fused = []
+    for clips, (_, parameters) in zip(groups, adaptation.held_back, strict=True):
+        head = _aligned_head(models.config.reid, encoder, parameters)
+        fused.append(fused_again(replace(footage, messages=tuple(clips)), store, head, encoder.model_id).clips)
+    return groups, fused
 
 
 def encoded_again(store: CropStore, encoder: CropEncoder) -> CropStore:

@@ -23,6 +23,7 @@ from pipeline.commands.adapting import (
     adapted_models,
     changes_of_head,
     encoded_again,
+    held_back_clips,
     models_to_watch,
     nothing_learned,
     picture_cutter,
@@ -40,7 +41,7 @@ from pipeline.fitting.facts import site_facts
 from pipeline.fitting.fit import SiteFit, fit_site_settings, fit_threshold_alone, lags_of_tracks
 from pipeline.fitting.footage import Footage, FootageCamera, watch
 from pipeline.fitting.site_file import fitted_text
-from pipeline.fitting.threshold import ThresholdFit
+from pipeline.fitting.threshold import HELD_BACK, ThresholdFit
 from pipeline.fitting.views import ClockLag
 from pipeline.runtime.camera import CameraPipeline
 from pipeline.scoring.ground_truth import GroundTruth
@@ -220,15 +221,17 @@ def _fit_adapted(
     if adaptation.backbone is not None:
         store = encoded_again(store, models.encoder)
     footage = fused_again(watched.footage, store, models.head, models.description.model_id)
-    fit = fit_site_settings(footage, config, truth, None, seed, track_lags=lags)
-    before = fit_threshold_alone(watched.footage, config, truth, seed, lags)
+    clips, held_back = held_back_clips(adaptation, watched.footage, watched.store, watched.models)
+    fit = fit_site_settings(footage, config, truth, None, seed, track_lags=lags, held_back=held_back)
+    groups = clips if fit.threshold.chosen_on == HELD_BACK else None
+    before = fit_threshold_alone(watched.footage, config, truth, seed, lags, groups)
     compared = {"before": _shares(before), "after": _shares(fit.threshold)}
     plain = {**adaptation.plain, "thresholds": compared}
     return _Fitted(footage, fit, models.head.clip_model_id, replace(adaptation, plain=plain))
 
 
 def _shares(fit: ThresholdFit) -> dict[str, Any]:
-    names = ("threshold", "interval", "false_share", "missed_share", "newcomer_share")
+    names = ("threshold", "interval", "false_share", "missed_share", "newcomer_share", "chosen_on")
     return {name: value for name, value in asdict(fit).items() if name in names}
 
 

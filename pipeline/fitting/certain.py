@@ -131,15 +131,32 @@ def _seconds_together(a: Tracklet, b: Tracklet, same_camera: bool) -> float:
     return common_s * float((shared / smaller <= _APART).mean())
 
 
-def compare_certain(clips: Sequence[ClipFeature], pairs: CertainPairs, config: Config) -> Comparisons:
-    """Looks at each track against what was known of another one (or of itself) at that time."""
+def compare_certain(groups: Sequence[Sequence[ClipFeature]], pairs: CertainPairs, config: Config) -> Comparisons:
+    """Looks at each track against what was known of another one (or of itself) at that time.
+
+    Args:
+        groups: clips that one head has fused; only those of one group are compared.
+    """
+    keys = sorted({clip.key for clips in groups for clip in clips} & set(pairs.person_of))
+    numbers = {person: i for i, person in enumerate(dict.fromkeys(pairs.person_of[key] for key in keys))}
+    collected = Collected()
+    for clips in groups:
+        _compare_group(clips, pairs, config, numbers, collected)
+    return collected.comparisons("track", len(numbers), "certain pairs")
+
+
+def _compare_group(
+    clips: Sequence[ClipFeature],
+    pairs: CertainPairs,
+    config: Config,
+    numbers: Mapping[int, int],
+    collected: Collected,
+) -> None:
     by_track: dict[TrackKey, list[ClipFeature]] = defaultdict(list)
     for clip in clips:
         if clip.key in pairs.person_of:
             by_track[clip.key].append(clip)
     looks = {key: looks_of(own, config.matcher, config.reid) for key, own in sorted(by_track.items())}
-    numbers = {group: i for i, group in enumerate(dict.fromkeys(pairs.person_of[key] for key in sorted(by_track)))}
-    collected = Collected()
     for a, b in _pairs_of_tracks(sorted(by_track), pairs):
         for one, other in ((a, b), (b, a)) if a != b else ((a, a),):
             for look in looks[one]:
@@ -149,7 +166,6 @@ def compare_certain(clips: Sequence[ClipFeature], pairs: CertainPairs, config: C
                     sets.learn(other, known)
                     unit, units = (numbers[pairs.person_of[key]] for key in (one, other))
                     collected.add(look, unit, [units], sets.distances(look, [other]))
-    return collected.comparisons("track", len(numbers), "certain pairs")
 
 
 def _pairs_of_tracks(keys: Sequence[TrackKey], pairs: CertainPairs) -> list[tuple[TrackKey, TrackKey]]:

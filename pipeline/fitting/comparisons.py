@@ -1,6 +1,6 @@
 """Tracks against people as the matcher compares them: a few clips of a track against the features kept of a person."""
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -130,12 +130,30 @@ class FeatureSets(Generic[Name]):
 View = tuple[str, int, int]  # camera, visit, person
 
 
-def compare_labelled(labelled: Sequence[LabelledClip], matcher: MatcherConfig, reid: ReidConfig) -> Comparisons:
+def compare_labelled(groups: Sequence[Sequence[LabelledClip]], matcher: MatcherConfig, reid: ReidConfig) -> Comparisons:
     """Every track of a known person against every other stay of everybody.
 
     One stay at a time, so that a person is known from one side only: harder than when several cameras have taught the
     matcher. Stays of the looked-at person in the same visit do not count.
+
+    Args:
+        groups: clips that one head has fused; only those of one group are compared.
     """
+    everybody = sorted({clip.person_id for labelled in groups for clip in labelled})
+    people = {person: i for i, person in enumerate(everybody)}
+    collected = Collected()
+    for labelled in groups:
+        _compare_group(labelled, matcher, reid, people, collected)
+    return collected.comparisons("person", len(people), "ground truth")
+
+
+def _compare_group(
+    labelled: Sequence[LabelledClip],
+    matcher: MatcherConfig,
+    reid: ReidConfig,
+    people: Mapping[int, int],
+    collected: "Collected",
+) -> None:
     sets: FeatureSets[View] = FeatureSets(matcher)
     views: dict[View, list[LabelledClip]] = {}
     tracks: dict[tuple[TrackKey, View], list[LabelledClip]] = {}
@@ -145,14 +163,11 @@ def compare_labelled(labelled: Sequence[LabelledClip], matcher: MatcherConfig, r
         tracks.setdefault((clip.key, view), []).append(clip)
     for view in sorted(views):
         sets.learn(view, views[view])
-    collected = Collected()
-    people = {person: i for i, person in enumerate(sorted({clip.person_id for clip in labelled}))}
     names = [sets.names[i] for i in evenly_spread(range(len(sets.names)), _MOST_SETS)]
     for (_, own), clips in sorted(tracks.items()):
         others = [name for name in names if name != own]
         for look in looks_of(clips, matcher, reid):
             collected.add(look, people[own[2]], [people[name[2]] for name in others], sets.distances(look, others))
-    return collected.comparisons("person", len(people), "ground truth")
 
 
 class Collected:

@@ -10,7 +10,7 @@ from pipeline.config import CameraConfig, Config, TopologyConfig
 from pipeline.fitting.clocks import CameraOffset
 from pipeline.fitting.fit import SiteFit
 from pipeline.fitting.site_changes import Change, SiteChanges
-from pipeline.fitting.threshold import ThresholdFit
+from pipeline.fitting.threshold import HELD_BACK, LEARNED_FROM, ThresholdFit
 from pipeline.fitting.transits import SharedView, TransitWindow
 from pipeline.scoring.clips import PairDistances, histogram
 
@@ -22,6 +22,10 @@ _BIASES = {
         "without ground truth: pieces of one track (and tracks of two cameras that move as one) are the same, two "
         "tracks at one time in one camera are different; both kinds are nearer than what the matcher meets"
     ),
+}
+_CHOSEN_ON = {
+    HELD_BACK: "each by a head that was fitted like this one without them",
+    LEARNED_FROM: "all of them by the head that has learned from them, so others may be nearer",
 }
 
 
@@ -64,6 +68,8 @@ def threshold_told(fit: ThresholdFit) -> str:
     if fit.interval:
         parts.append(f"other {_plural(fit.unit)} of the same kind: {fit.interval[0]:g} to {fit.interval[1]:g} (90 %)")
     parts.append(f"{fit.units} {_plural(fit.unit)}, {_BIASES[fit.basis]}")
+    if fit.chosen_on in _CHOSEN_ON:
+        parts.append(_CHOSEN_ON[fit.chosen_on])
     return "; ".join(parts)
 
 

@@ -14,12 +14,15 @@ from pipeline.fitting.footage import Footage
 from pipeline.fitting.links import stays_of_links
 from pipeline.fitting.paths import Stay, WalkedPath, paths_of_tracks, paths_of_truth, stays_of_truth
 from pipeline.fitting.quality import QualityFit, fit_quality
-from pipeline.fitting.threshold import ThresholdFit, fit_threshold
+from pipeline.fitting.threshold import HELD_BACK, LEARNED_FROM, ThresholdFit, fit_threshold
 from pipeline.fitting.transits import SharedView, TransitWindow, hops_of, shared_views, topology_of, transit_windows
 from pipeline.fitting.views import ClockLag, lag_of_views
 from pipeline.identity.constraints import Topology
 from pipeline.scoring.clips import label_clips
 from pipeline.scoring.ground_truth import GroundTruth
+from pipeline.types import ClipFeature
+
+ClipGroups = Sequence[Sequence[ClipFeature]]  # each fused by one head; only clips of one group are compared
 
 MOST_LAG_S = 30.0  # clocks farther apart are set by start_time; every second more to try is one more chance hit
 
@@ -63,6 +66,7 @@ def fit_site_settings(
     seed: int = 0,
     *,
     track_lags: Sequence[ClockLag] | None = None,
+    held_back: ClipGroups | None = None,
 ) -> SiteFit:
     """Choose threshold, quality gate, clock offsets and topology.
 
@@ -73,10 +77,11 @@ def fit_site_settings(
             none, and without ground truth no transit is known.
         seed: of the bootstrap.
         track_lags: of `lags_of_tracks`, where they are known already.
+        held_back: for a head that was fitted to this footage: clips of people as heads fused them that were fitted
+            without them; threshold and gate are chosen on these, as far as they are enough.
     """
     seen = _lags(footage, truth, track_lags)
-    compared, left_out = _compare(footage, config, truth, seen)
-    threshold = fit_threshold(compared, np.random.default_rng(seed))
+    compared, left_out, threshold = _choose_threshold(footage, config, truth, seen, seed, held_back)
     chosen = threshold.threshold if threshold.threshold is not None else fallback_threshold
     gate = fit_quality(compared, threshold.threshold, config.matcher.min_quality, np.random.default_rng(seed))
     stays = _stays(footage, config, truth, chosen)
@@ -114,10 +119,41 @@ def fit_threshold_alone(
     truth: GroundTruth | None,
     seed: int,
     track_lags: Sequence[ClockLag] | None = None,
+    groups: ClipGroups | None = None,
 ) -> ThresholdFit:
-    """The threshold that `fit_site_settings` would choose: to compare two heads on the same footage."""
-    compared, _ = _compare(footage, config, truth, _lags(footage, truth, track_lags) if truth is None else [])
+    """The threshold that `fit_site_settings` would choose: to compare two heads on the same footage.
+
+    Args:
+        groups: of the footage's clips, where not all are compared with all.
+    """
+    lags = _lags(footage, truth, track_lags) if truth is None else []
+    compared, _ = _compare(footage, config, truth, lags, [footage.clips] if groups is None else groups)
     return fit_threshold(compared, np.random.default_rng(seed))
+
+
+def _choose_threshold(
+    footage: Footage,
+    config: Config,
+    truth: GroundTruth | None,
+    lags: Sequence[ClockLag],
+    seed: int,
+    held_back: ClipGroups | None,
+) -> tuple[Comparisons, int, ThresholdFit]:
+    """What was compared, how many clips of it were left out, and the threshold."""
+    if held_back is not None:
+        compared, left_out = _compare(footage, config, truth, lags, held_back)
+        fit = fit_threshold(compared, np.random.default_rng(seed))
+        if fit.threshold is not None:
+            return compared, left_out, replace(fit, chosen_on=HELD_BACK)
+    everything, left_out = _compare(footage, config, truth, lags, [footage.clips])
+    chosen = fit_threshold(everything, np.random.default_rng(seed))
+    if held_back is not None and chosen.threshold is not None:
+        doubt = (
+            "the threshold was chosen on people whom the head has learned from, so it may be too large for others: of "
+            f"those who were held back there was {', '.join(fit.warnings)}"
+        )
+        chosen = replace(chosen, warnings=(doubt, *chosen.warnings), chosen_on=LEARNED_FROM)
+    return everything, left_out, chosen
 
 
 def _lags(footage: Footage, truth: GroundTruth | None, known: Sequence[ClockLag] | None) -> list[ClockLag]:
@@ -141,13 +177,15 @@ def _lags_of_walks(cameras: Sequence[str], stays: Sequence[Stay], seen: Sequence
 
 
 def _compare(
-    footage: Footage, config: Config, truth: GroundTruth | None, lags: Sequence[ClockLag]
+    footage: Footage, config: Config, truth: GroundTruth | None, lags: Sequence[ClockLag], groups: ClipGroups
 ) -> tuple[Comparisons, int]:
     if truth is None:
         pairs = certain_pairs(footage.tracklets, lags, Topology(config.topology))
-        return compare_certain(footage.clips, pairs, config), 0
-    labelled, left_out = label_clips(footage.clips, footage.tracklets, truth, absence_s=config.matcher.absence_s)
-    return compare_labelled(labelled, config.matcher, config.reid), left_out
+        return compare_certain(groups, pairs, config), 0
+    tracklets, absence_s = footage.tracklets, config.matcher.absence_s
+    labelled = [label_clips(clips, tracklets, truth, absence_s=absence_s) for clips in groups]
+    compared = compare_labelled([clips for clips, _ in labelled], config.matcher, config.reid)
+    return compared, sum(left_out for _, left_out in labelled)
 
 
 def _stays(footage: Footage, config: Config, truth: GroundTruth | None, threshold: float | None) -> list[Stay]:

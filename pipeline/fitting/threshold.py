@@ -35,6 +35,8 @@ _LEAST_UNITS = 3  # people (or tracks)
 _FEW_UNITS = 10
 _FEW_DIFFERENT = 150  # 2 % of fewer is less than three comparisons
 
+ALL_CLIPS, HELD_BACK, LEARNED_FROM = "all clips", "people held back", "people learned from"
+
 Weights = npt.NDArray[np.float64]
 
 
@@ -48,6 +50,8 @@ class ThresholdFit:
         false_share, missed_share: of comparisons. newcomer_share: of looks at a track that have at least one other
             person's view within the threshold: how often a stranger would be taken for somebody.
         warnings: for people.
+        chosen_on: `ALL_CLIPS` of a head that has not learned from them; else clips of `HELD_BACK` people, each fused by
+            a head that has not learned from them, or all clips of a head that has: `LEARNED_FROM`.
     """
 
     threshold: float | None
@@ -61,6 +65,7 @@ class ThresholdFit:
     unit: str
     basis: str
     warnings: tuple[str, ...]
+    chosen_on: str = ALL_CLIPS
 
 
 def fit_threshold(compared: Comparisons, rng: np.random.Generator) -> ThresholdFit:

@@ -72,11 +72,8 @@ def adapt(
         return Adaptation(None, None, (), None, reason + note, False, clock() - began_s)
     folds, whole = _choose_folds(everything, rng)
     trials = CrossValidation(everything, folds, rng)
-    if len(folds) < 2 or trials.people < LEAST_PEOPLE:
-        reason = (
-            f"{trials.people} people could be compared with somebody seen beside them while others were held back; "
-            f"{LEAST_PEOPLE} are needed: more or busier footage would help"
-        )
+    reason = _why_not_held_back(len(folds), trials.people)
+    if reason is not None:
         return Adaptation(None, None, (), None, reason + note, False, clock() - began_s)
     course = _Course(trials, everything, rng, on_progress, should_stop)
     stopped = course.run(backbone)
@@ -94,6 +91,20 @@ def why_unjudgeable(material: Material) -> str | None:
         return (
             "no two people were in view at once, so nobody is certain to be somebody else and nothing can be judged; "
             "footage in which people are seen beside each other would help."
+        )
+    return None
+
+
+def _why_not_held_back(folds: int, people: int) -> str | None:
+    if folds < 2:
+        return (
+            "all who were seen beside somebody were seen beside the same person, or are three at most, so that no pair "
+            "can be held back while another one is learned from; footage with more people at once would help."
+        )
+    if people < LEAST_PEOPLE:
+        return (
+            f"{people} of those who were seen beside somebody can be judged, with crops a second and more apart; "
+            f"{LEAST_PEOPLE} are needed: longer or busier footage would help."
         )
     return None
 
@@ -126,12 +137,17 @@ class _Course:
         comparison = self.trials.against_start()
         if not any(stage.kept for stage in self.stages) or comparison.gain <= 0:
             why = "stopped before anything was accepted" if stopped and not self.stages else "nothing gained enough"
-            reason = f"The encoder stays as it was: {why}; {say(comparison)}.{note}"
+            tried = [f"{stage.name} {stage.reason}" for stage in self.stages if not stage.kept]
+            reason = (
+                f"The encoder stays as it was: {'; '.join([why, *tried] if tried else [why, say(comparison)])}.{note}"
+            )
             return Adaptation(None, None, tuple(self.stages), comparison, reason, stopped, seconds)
         kept = ", ".join(stage.name for stage in self.stages if stage.kept)
         reason = f"Adapted by {kept}: {say(comparison)}.{note}"
         parameters = self.everything.parameters
-        return Adaptation(parameters, self.saved, tuple(self.stages), comparison, reason, stopped, seconds)
+        held_back = self.trials.held_back() if self.saved is None else ()  # a fold's own backbone is not kept
+        stages = tuple(self.stages)
+        return Adaptation(parameters, self.saved, stages, comparison, reason, stopped, seconds, held_back)
 
     def _try(self, name: str, stage: Stage, slack: float | None, final: Stage | None = None) -> bool:
         """Try a stage, note what came of it, and fit it on everything if it pays.
@@ -212,7 +228,7 @@ def _choose_folds(everything: Learned, rng: np.random.Generator) -> tuple[list[I
     """Numbers to hold back together, and whether tracks that may be one person lie in one fold.
 
     A person who comes back has another number, and would be known from the fitted part; so tracks that look alike are
-    held back together, as long as enough people are left to be judged.
+    held back together, as long as enough people are left to be judged, and to be learned from.
     """
     rough = _closed_form(everything, rng)
     limit = link_limit(different_distances(*person_vectors(*rough.seen), rough.material.apart))
@@ -222,8 +238,10 @@ def _choose_folds(everything: Learned, rng: np.random.Generator) -> tuple[list[I
             break
         rough = replace(rough, material=linked.material)
     own, group = everything.material.person_of, rough.material.person_of
-    folds = [np.unique(own[np.isin(group, fold)]) for fold in person_folds(rough.material)]
-    if len(folds) >= 2 and CrossValidation(everything, folds, rng).people >= LEAST_PEOPLE:
+    alike = person_folds(rough.material)
+    folds = [np.unique(own[np.isin(group, fold)]) for fold in alike]
+    left = len(rough.material.people) - max((len(fold) for fold in alike), default=0)
+    if len(folds) >= 2 and left >= LEAST_PEOPLE and CrossValidation(everything, folds, rng).people >= LEAST_PEOPLE:
         return folds, True
     return person_folds(everything.material), False
 

@@ -15,10 +15,11 @@ def person_folds(material: Material, folds: int = FOLDS) -> list[IntArray]:
 
     People who were seen together are held back together where they are few enough, else cut in order of time, because
     only a pair both of whom are held back can be judged. Who is apart from nobody is in no group. A group without a
-    pair is joined to another. Deterministic.
+    pair is joined to another. Where that leaves one group (somebody was there all the time, and nearly all pairs are
+    with them), groups are grown from pairs instead. Deterministic.
 
     Returns:
-        Fewer groups where there are not so many pairs; none without any pair.
+        Fewer groups where there are not so many pairs without a common number; none without any pair.
     """
     order = _in_order_of_time(material)
     present = {int(number) for number in material.people}
@@ -34,7 +35,8 @@ def person_folds(material: Material, folds: int = FOLDS) -> list[IntArray]:
         lightest = min(range(folds), key=lambda i: (weight[i], len(groups[i]), i))
         groups[lightest] += piece
         weight[lightest] += pairs
-    return _with_pairs(groups, near)
+    good = _with_pairs(groups, near)
+    return good if len(good) > 1 else _sorted_groups(_grown_from_pairs(concerned, near, folds))
 
 
 def _in_order_of_time(material: Material) -> dict[int, tuple[str, float, int]]:
@@ -86,4 +88,40 @@ def _with_pairs(groups: list[list[int]], near: dict[int, set[int]]) -> list[IntA
         good[min(range(len(good)), key=lambda i: len(good[i]))] += rest
     elif rest:
         good = [rest]
-    return [np.array(sorted(group), np.int64) for group in good]
+    return _sorted_groups(good)
+
+
+def _grown_from_pairs(concerned: list[int], near: dict[int, set[int]], folds: int) -> list[list[int]]:
+    """Groups that begin with pairs without a common number; everybody else joins the smallest one with a neighbour."""
+    groups: list[list[int]] = []
+    for i, pair in enumerate(_separate_pairs(concerned, near)):
+        if i < folds:
+            groups.append([])
+        groups[i % folds] += pair
+    taken = {number for group in groups for number in group}
+    for number in concerned:
+        if number not in taken:
+            beside = [group for group in groups if near[number] & set(group)]
+            min(beside, key=len).append(number)
+    return groups
+
+
+def _separate_pairs(concerned: list[int], near: dict[int, set[int]]) -> list[list[int]]:
+    """Pairs without a common number until no more are left, first of numbers in few pairs.
+
+    Two at least wherever there are two: a pair that meets all others has more neighbours than one of those.
+    """
+    rank = {number: i for i, number in enumerate(concerned)}
+    pairs = [(a, b) for a in concerned for b in near[a] if rank[a] < rank[b]]
+    pairs.sort(key=lambda pair: (len(near[pair[0]]) + len(near[pair[1]]), rank[pair[0]], rank[pair[1]]))
+    taken: set[int] = set()
+    chosen = []
+    for a, b in pairs:
+        if not taken & {a, b}:
+            taken |= {a, b}
+            chosen.append([a, b])
+    return chosen
+
+
+def _sorted_groups(groups: list[list[int]]) -> list[IntArray]:
+    return [np.array(sorted(group), np.int64) for group in groups]

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.types import IntArray
 from reid.adaptation.judge import Comparison
 from reid.aligned import AlignedParameters
 
@@ -38,6 +39,8 @@ class Adaptation:
         reason: sentences for people: what was kept and what it is worth, or why nothing was.
         stopped: it was told to stop; what was accepted before stands.
         seconds: how long it took.
+        held_back: numbers of the material with a head that was fitted by the same stages without them; what it says of
+            them holds for people to come. Empty where nothing was kept, and with a tuned backbone.
     """
 
     parameters: AlignedParameters | None
@@ -47,6 +50,7 @@ class Adaptation:
     reason: str
     stopped: bool
     seconds: float
+    held_back: tuple[tuple[IntArray, AlignedParameters], ...] = ()
 
     def to_plain(self) -> dict[str, Any]:
         """Values that JSON can hold, for fit.json."""
@@ -79,7 +83,7 @@ def say(comparison: Comparison) -> str:
     """The figures in a sentence."""
     low, high = comparison.interval
     return (
-        f"crops of {comparison.people} held-back people are nearer to their own than to others in "
-        f"{comparison.before:.1%} -> {comparison.after:.1%} of cases "
+        f"crops of {comparison.people} held-back people (who comes back counts again) are nearer to their own than to "
+        f"others in {comparison.before:.1%} -> {comparison.after:.1%} of cases "
         f"({comparison.gain:+.1%}, 95 % interval {low:+.1%} to {high:+.1%})"
     )

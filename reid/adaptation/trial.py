@@ -112,6 +112,10 @@ class CrossValidation:
         """What all accepted stages together are worth."""
         return compare(self._start, self._judgement, self._rng)
 
+    def held_back(self) -> tuple[tuple[IntArray, AlignedParameters], ...]:
+        """The numbers of each fold, and the head by all accepted stages that was fitted without them."""
+        return tuple((held.people, of.parameters) for held, of in zip(self._held, self._learned, strict=True))
+
     def different_distances(self) -> FloatArray:
         """Distances of pairs that are certainly apart, seen by a head that does not know one of them, or both."""
         found = [np.zeros(0, np.float32)]

@@ -59,6 +59,7 @@ class Outcome:
     stopped: bool = False
     backbone: None = None
     seconds: float = 1.5
+    held_back: tuple = ()
 
     def to_plain(self):
         return {"stages": [{"stage": "closed form"}], "seconds": self.seconds}
@@ -103,11 +104,52 @@ def test_a_head_that_was_accepted_is_written_with_its_evidence_and_its_own_thres
     assert (config.reid.head, config.reid.fusion, config.reid.stripes) == ("sta", "aligned", head.rows)
     assert os.path.realpath(config.reid.head_weights) == os.path.realpath(tmp_path / "out" / HEAD_FILE)
     assert 'head_weights: "head.safetensors"' in text and "better by .1" in text and "# no weights" in text
-    assert plain["model"].endswith(f"@{head.digest}") and head.digest not in plain["adaptation"]["model_before"]
+    assert f"@{head.digest}" in plain["model"] and head.digest not in plain["adaptation"]["model_before"]
     assert config.matcher.threshold == plain["threshold"]["threshold"]
     assert plain["adaptation"]["thresholds"]["after"]["threshold"] == config.matcher.threshold
     assert plain["adaptation"]["facts"]["tracks"] > 0 and "seconds" not in plain["adaptation"]
     assert any(line.startswith("clip head: better by .1") for line in told)
+
+
+def accepted_with_held_back(material, encoder, start, **_):
+    """Every number is held back by one of two heads, nearly all of them by the first."""
+    whole = fit_closed_form(material, encoder, start)
+    parts = [material.people[2:], material.people[:2]]
+    heads = [fit_closed_form(material.of_people(parts[1 - i]), encoder, start) for i in range(2)]
+    return Outcome(whole, "better by .1", held_back=tuple(zip(parts, heads, strict=True)))
+
+
+def test_the_threshold_is_chosen_on_people_whom_the_head_did_not_learn_from(site, tmp_path, scripted, monkeypatch):
+    from pipeline.commands import fit_site as command
+
+    given = {}
+
+    def noted(footage, *arguments, **options):
+        given.update(footage=footage, **options)
+        return fit_site_settings(footage, *arguments, **options)
+
+    fit_site_settings = command.fit_site_settings
+    monkeypatch.setattr(command, "fit_site_settings", noted)
+    scripted(accepted_with_held_back)
+    _, _, plain, text = fitted(site, tmp_path / "out", truth=site / "scene" / "gt")
+    assert plain["threshold"]["chosen_on"] == "people held back"
+    assert plain["adaptation"]["thresholds"]["after"]["chosen_on"] == "people held back"
+    assert "without them" in text
+    assert plain["adaptation"]["kept"] is True
+    models = [{clip.model_id for clip in group} for group in given["held_back"]]
+    of_all = {clip.model_id for clip in given["footage"].clips}
+    assert all(len(one) == 1 for one in models)
+    assert len(set.union(*models) | of_all) == 3  # each group has a head of its own, and none is the final one
+
+
+def test_without_enough_people_held_back_the_threshold_is_that_of_the_people_learned_from_with_a_warning(
+    site, tmp_path, scripted
+):
+    scripted(accepted)
+    _, told, plain, text = fitted(site, tmp_path / "out", truth=site / "scene" / "gt")
+    assert plain["threshold"]["chosen_on"] == "people learned from"
+    assert any("people whom the head has learned from" in line for line in told)
+    assert "people whom the head has learned from" in text
 
 
 def test_the_written_configuration_builds_the_head_that_the_threshold_was_chosen_for(site, tmp_path, scripted):

@@ -65,7 +65,7 @@ def test_people_are_compared_over_stays_and_never_within_one():
         labelled("b", 1, 1, E[1], 10),
         labelled("a", 2, 3, E[2], 0),
     ]
-    compared = compare_labelled(clips, MATCHER, REID)
+    compared = compare_labelled([clips], MATCHER, REID)
     assert (len(compared.same), len(compared.different)) == (3, 5)
     assert compared.same == pytest.approx([1.0] * 3)
     assert (compared.units, compared.unit, compared.basis) == (2, "person", "ground truth")
@@ -74,9 +74,9 @@ def test_people_are_compared_over_stays_and_never_within_one():
 
 def test_nothing_to_compare_gives_empty_comparisons():
     for clips in ([], [labelled("a", 1, 1, E[0], 0)]):
-        compared = compare_labelled(clips, MATCHER, REID)
+        compared = compare_labelled([clips], MATCHER, REID)
         assert len(compared.same) == len(compared.different) == 0
-    empty = compare_certain([], certain_pairs([], [], ANYWHERE), Config())
+    empty = compare_certain([[]], certain_pairs([], [], ANYWHERE), Config())
     assert len(empty.same) == len(empty.different) == 0
 
 
@@ -85,7 +85,7 @@ def test_two_tracks_at_one_time_in_one_camera_are_two_people():
     pairs = certain_pairs(tracks, [], ANYWHERE)
     assert (pairs.seen_together, len(pairs.apart)) == (1, 1)
     clips = [clip("a", 1, E[0], 0, 0.4), clip("a", 1, E[0], 6, 6.4), clip("a", 2, E[1], 5, 5.4)]
-    compared = compare_certain(clips, pairs, Config())
+    compared = compare_certain([clips], pairs, Config())
     assert compared.different == pytest.approx([1.0] * 3)  # two looks at the first track, one at the second
     assert (compared.units, compared.unit, compared.basis) == (2, "track", "certain pairs")
 
@@ -112,9 +112,9 @@ def test_cameras_that_share_no_ground_tell_two_people_apart():
 def test_pieces_of_one_track_are_one_person_when_they_share_no_picture():
     pairs = certain_pairs([tracklet("a", 1, 0, 30)], [], ANYWHERE)
     apart = [clip("a", 1, E[0], 0, 0.4), clip("a", 1, E[0] + E[1], 8, 25)]
-    assert compare_certain(apart, pairs, Config()).same == pytest.approx([1 - 2**-0.5], abs=1e-3)
+    assert compare_certain([apart], pairs, Config()).same == pytest.approx([1 - 2**-0.5], abs=1e-3)
     overlapping = [clip("a", 1, E[0], 0, 8), clip("a", 1, E[0] + E[1], 2, 25)]
-    assert len(compare_certain(overlapping, pairs, Config()).same) == 0
+    assert len(compare_certain([overlapping], pairs, Config()).same) == 0
 
 
 def moved_as_one(first, second):
@@ -127,7 +127,7 @@ def test_tracks_that_move_as_one_are_one_person_and_apart_from_whom_the_other_is
     pairs = certain_pairs(tracks, [moved_as_one("a/1/1", "b/1/1")], ANYWHERE)
     assert pairs.across == 1
     clips = [clip("a", 1, E[0], 0, 0.4), clip("b", 1, E[0] + E[1], 0, 0.4), clip("b", 2, E[2], 0, 0.4)]
-    compared = compare_certain(clips, pairs, Config())
+    compared = compare_certain([clips], pairs, Config())
     assert len(compared.same) == 2  # either way round
     assert len(compared.different) == 4  # track 2 of b with both
     assert compared.units == 2
@@ -139,3 +139,18 @@ def test_a_chance_hit_that_would_join_two_people_is_not_believed():
     pairs = certain_pairs(tracks, lags, ANYWHERE)
     assert pairs.across == 1
     assert all(len(pair) == 2 for pair in pairs.apart)
+
+
+def test_clips_of_two_heads_are_never_compared_and_their_people_count_once():
+    tracks = [tracklet("a", n, 0, 10, left=100.0 * n) for n in (1, 2, 3)]
+    pairs = certain_pairs(tracks, [], ANYWHERE)
+    one = [clip("a", 1, E[0], 0, 0.4), clip("a", 2, E[1], 0, 0.4)]
+    other = [clip("a", 1, E[0], 5, 5.4), clip("a", 3, E[2], 5, 5.4)]
+    compared = compare_certain([one, other], pairs, Config())
+    assert {frozenset(pair) for pair in compared.different_of.tolist()} == {frozenset({0, 1}), frozenset({0, 2})}
+    assert len(compared.same) == 0  # the first track's clips are of two heads
+    assert compared.units == 3
+    first = [labelled("a", 1, 1, E[0], 0), labelled("a", 2, 2, E[1], 0)]
+    second = [labelled("b", 1, 1, E[0], 9), labelled("b", 3, 2, E[1], 9)]
+    apart = compare_labelled([first, second], MATCHER, REID)
+    assert (len(apart.same), len(apart.different), apart.units) == (0, 4, 3)
