@@ -70,15 +70,17 @@ def adapt(
     reason = why_unjudgeable(used)
     if reason is not None:
         return Adaptation(None, None, (), None, reason + note, False, clock() - began_s)
-    folds, whole = _choose_folds(everything, rng)
-    trials = CrossValidation(everything, folds, rng)
-    reason = _why_not_held_back(len(folds), trials.people)
+    tracks = person_folds(used)
+    trials = CrossValidation(everything, tracks, rng)
+    reason = _why_not_held_back(len(tracks), trials.people)
     if reason is not None:
         return Adaptation(None, None, (), None, reason + note, False, clock() - began_s)
-    course = _Course(trials, everything, rng, on_progress, should_stop)
+    people = folds_of_people(everything, rng)
+    course = _Course(trials, people, everything, rng, on_progress, should_stop)
     stopped = course.run(backbone)
-    if not whole:
-        note += " The people were too few to hold back whole persons: tracks were held back."
+    note += " Tracks were held back: other tracks of the same people may be known."
+    if any(stage.kept for stage in course.stages[1:]):
+        note += " Later stages were judged on held-back people." if people else " The people were too few to hold back."
     return course.outcome(note, stopped, clock() - began_s)
 
 
@@ -111,20 +113,30 @@ def _why_not_held_back(folds: int, people: int) -> str | None:
 
 @dataclass(eq=False)
 class _Course:
-    """The stages in their order, and what has been accepted of them."""
+    """The stages in their order, and what has been accepted of them.
+
+    The closed form is three statistics and cannot learn a person: `trials` hold back tracks. What comes after it can,
+    and is judged on `people`, folds of tracks that look alike, where there are enough.
+    """
 
     trials: CrossValidation
+    people: list[IntArray]
     everything: Learned
     rng: np.random.Generator
     on_progress: Progress
     should_stop: Callable[[], bool]
     stages: list[StageOutcome] = field(default_factory=list)
+    comparison: Comparison | None = None  # of the closed form with the start, on held-back tracks
     saved: Path | None = None
+
+    def __post_init__(self) -> None:
+        self.untouched = self.everything
 
     def run(self, backbone: "BackboneToTrain | None") -> bool:
         """Whether it was stopped."""
         try:
             if self._try("closed form", _closed_form, SLACK):
+                self._hold_back_people()
                 self._links()
                 refined = self._try("refinement", self._refinement, None)
                 if backbone is not None:
@@ -133,8 +145,14 @@ class _Course:
             return True
         return False
 
+    def _hold_back_people(self) -> None:
+        self.comparison = self.trials.against_start()
+        if self.people:
+            self.trials = CrossValidation(self.untouched, self.people, self.rng)
+            self.trials.accept(self.trials.attempt(_closed_form, lambda done: None, self.should_stop))
+
     def outcome(self, note: str, stopped: bool, seconds: float) -> Adaptation:
-        comparison = self.trials.against_start()
+        comparison = self.comparison or self.trials.against_start()
         if not any(stage.kept for stage in self.stages) or comparison.gain <= 0:
             why = "stopped before anything was accepted" if stopped and not self.stages else "nothing gained enough"
             tried = [f"{stage.name} {stage.reason}" for stage in self.stages if not stage.kept]
@@ -224,8 +242,8 @@ def _link_and_fit(limit: float, learned: Learned, rng: np.random.Generator) -> L
     return _closed_form(replace(learned, material=linked.material), rng) if linked.joined else learned
 
 
-def _choose_folds(everything: Learned, rng: np.random.Generator) -> tuple[list[IntArray], bool]:
-    """Numbers to hold back together, and whether tracks that may be one person lie in one fold.
+def folds_of_people(everything: Learned, rng: np.random.Generator) -> list[IntArray]:
+    """Folds that share no person, as far as looks can say; none where people are too few for that.
 
     A person who comes back has another number, and would be known from the fitted part; so tracks that look alike are
     held back together, as long as enough people are left to be judged, and to be learned from.
@@ -242,8 +260,8 @@ def _choose_folds(everything: Learned, rng: np.random.Generator) -> tuple[list[I
     folds = [np.unique(own[np.isin(group, fold)]) for fold in alike]
     left = len(rough.material.people) - max((len(fold) for fold in alike), default=0)
     if len(folds) >= 2 and left >= LEAST_PEOPLE and CrossValidation(everything, folds, rng).people >= LEAST_PEOPLE:
-        return folds, True
-    return person_folds(everything.material), False
+        return folds
+    return []
 
 
 def _thinned_note(material: Material, used: Material) -> str:
