@@ -11,7 +11,7 @@ from pipeline.build import build_encoder, build_head
 from pipeline.commands.interrupting import stop_on_interrupt
 from pipeline.config import Config, ReidConfig
 from pipeline.errors import ConfigError, OutputError
-from pipeline.fitting.crops import CropStore, CutPicture, GroupedRows, KeptCrop, fused_again
+from pipeline.fitting.crops import CropStore, CutPicture, KeptCrop, fused_again
 from pipeline.fitting.facts import Piece, SiteFacts
 from pipeline.fitting.footage import Footage
 from pipeline.fitting.held_back import clips_of_numbers
@@ -100,15 +100,10 @@ def models_to_watch(config: Config, adapt: bool) -> CameraModels:
     start = _stored_start(config, encoder.describe())
     if start is not None and start.rows != encoder.describe().stripes:
         encoder = build_encoder(_with_stripes(config, start.rows))
-    described = encoder.describe()
-    wanted = config.reid.stripes
-    if wanted == described.stripes:
-        return CameraModels(config, encoder, build_head(config, described))
-    if described.stripes % wanted:
-        encoder = build_encoder(config)  # its stripes cannot be made of these rows
-        return CameraModels(config, encoder, build_head(config, encoder.describe()))
-    head = GroupedRows(build_head(config, replace(described, stripes=wanted)), wanted)
-    return CameraModels(_with_stripes(config, described.stripes), encoder, head)
+    if encoder.describe().stripes % config.reid.stripes:
+        encoder = build_encoder(config)  # its stripes cannot be gathered from these rows
+    head = build_head(config, encoder.describe())  # gathers them where it wants fewer
+    return CameraModels(_with_stripes(config, encoder.describe().stripes), encoder, head)
 
 
 def _fine_encoder(config: Config) -> CropEncoder:

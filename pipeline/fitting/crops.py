@@ -19,7 +19,6 @@ from pipeline.types import (
     CropFeature,
     CropQuality,
     FloatArray,
-    FusedClip,
     ImageArray,
     TrackKey,
 )
@@ -189,31 +188,6 @@ def _picture_bytes(crop: KeptCrop) -> int:
 
 def _clip_name(clip: ClipFeature) -> tuple[str, str, int]:
     return clip.camera_id, clip.epoch, clip.sequence
-
-
-class GroupedRows:
-    """A head for K stripes over an encoder of R rows: the rows are joined to stripes first, R a multiple of K.
-
-    A stripe's mean is the mean of its rows', its energy their sum, so it is what the encoder would have left with K.
-    """
-
-    def __init__(self, head: ClipHead, stripes: int) -> None:
-        self._head = head
-        self._stripes = stripes
-
-    @property
-    def clip_model_id(self) -> str:
-        """See `pipeline.ports.ClipHead`."""
-        return self._head.clip_model_id
-
-    def fuse(self, crops: Sequence[CropFeature]) -> FusedClip:
-        """See `pipeline.ports.ClipHead`."""
-        return self._head.fuse([self._joined(crop) for crop in crops])
-
-    def _joined(self, crop: CropFeature) -> CropFeature:
-        rows, channels = crop.stripes.shape
-        stripes = crop.stripes.reshape(self._stripes, rows // self._stripes, channels).mean(axis=1)
-        return replace(crop, stripes=stripes, energy=crop.energy.reshape(self._stripes, -1).sum(axis=1))
 
 
 def fused_again(footage: Footage, store: CropStore, head: ClipHead, encoder_model_id: str) -> Footage:

@@ -1,15 +1,13 @@
 """Crops that are kept for learning, and clips that are fused again from them."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
-from kept_crops import CHANNELS, GOOD, ROWS, clip_of, crop, key, request, site
+from kept_crops import CHANNELS, ROWS, clip_of, crop, key, request, site
 
-from pipeline.fitting.crops import CropStore, GroupedRows, KeptLimits, fused_again
+from pipeline.fitting.crops import CropStore, KeptLimits, fused_again
 from pipeline.ports import EncoderDescription
 from pipeline.types import ClipFeature
-from reid.heads import MeanHead, StaHead
+from reid.heads import MeanHead
 
 DESCRIPTION = EncoderDescription("m", ROWS, CHANNELS)
 CROP_BYTES = ROWS * CHANNELS * 2 + ROWS * 4
@@ -106,23 +104,6 @@ def test_a_clip_without_any_crop_is_an_error_not_a_guess():
     footage, _ = site([("a", 1, 1, 0.0, 2.0, 0.0)])
     with pytest.raises(ValueError, match="no crop"):
         fused_again(footage, CropStore(), MeanHead(DESCRIPTION), "m")
-
-
-@pytest.mark.parametrize("fusion", ["paper", "global", "stripes"])
-def test_rows_joined_to_stripes_fuse_as_stripes_do(fusion):
-    rng = np.random.default_rng(1)
-    maps = rng.uniform(0, 1, (3, CHANNELS, ROWS, 4)).astype(np.float32)
-
-    def features(stripes):
-        cells = maps.reshape(3, CHANNELS, stripes, -1)
-        means, energy = cells.mean(axis=3).transpose(0, 2, 1), np.square(cells).sum(axis=(1, 3))
-        return [replace(crop(float(i), means[i], GOOD), energy=energy[i]) for i in range(3)]
-
-    coarse = StaHead(replace(DESCRIPTION, stripes=4), fusion)
-    fused, wanted = GroupedRows(coarse, 4).fuse(features(ROWS)), coarse.fuse(features(4))
-    for name in ("embedding", "parts", "visibility", "attention"):
-        assert getattr(fused, name) == pytest.approx(getattr(wanted, name), abs=1e-5)
-    assert GroupedRows(coarse, 4).clip_model_id == coarse.clip_model_id
 
 
 def test_clips_go_through_the_codec_as_the_matcher_gets_them():
