@@ -157,7 +157,8 @@ def aligned_head(rows: FloatArray, projection: Projection | None) -> AlignedHead
     """The default head for rows (B, N, R, C), with prototypes of these and the usual number of values a part."""
     encoder = EncoderDescription("resnet50", rows.shape[2], CHANNELS, projection)
     made = fit_prototypes(rows.reshape(-1, *rows.shape[2:]), encoder, origin="benchmark")
-    return AlignedHead(encoder, replace(made, basis=made.basis[:, :DIMENSIONS], dimensions=DIMENSIONS))
+    basis = made.basis[:, :DIMENSIONS]
+    return AlignedHead(encoder, replace(made, basis=basis, dimensions=basis.shape[1]))
 
 
 def check_agreement(ours: FusedClips, theirs: FusedTensors) -> None:
