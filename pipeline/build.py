@@ -50,7 +50,7 @@ def settle(config: Config, environment: Mapping[str, str] | None = None) -> Sett
     warnings: list[str] = []
     config = _settle_detector(config, environment, warnings)
     config = _settle_reid(config, environment, warnings)
-    config = _settle_head(config)
+    config = _settle_head(config, warnings)
     return Settled(config, tuple(warnings))
 
 
@@ -102,13 +102,20 @@ def _settle_reid(config: Config, environment: Mapping[str, str], warnings: list[
     return replace(config, reid=replace(reid, backbone=backbone, weights=str(weights)))
 
 
-def _settle_head(config: Config) -> Config:
+def _settle_head(config: Config, warnings: list[str]) -> Config:
     from reid.load import settle_head
     from reid.weights import model_id
 
     reid = config.reid
     encoder = reid.backbone if reid.backbone == "handcrafted" else model_id(Path(reid.weights or ""))
-    return replace(config, reid=settle_head(reid, encoder))
+    settled = settle_head(reid, encoder)
+    # the hand-crafted descriptor is a makeshift as a whole, and has said so
+    if reid.fusion == "auto" and settled.fusion == "global" and reid.head == "sta" and reid.backbone != "handcrafted":
+        warnings.append(
+            f"no aligned head is stored for {encoder.partition('@')[0]}: clips are fused by STA's global attention. "
+            "`run_pipeline.py fit-site` makes a head of your own footage; fusion: global says that you know."
+        )
+    return replace(config, reid=settled)
 
 
 def _first_found(names: list[str], environment: Mapping[str, str], sha256: str | None) -> Path:

@@ -155,16 +155,19 @@ def load_head(config: ReidConfig, encoder: EncoderDescription) -> BatchHead:
     options = AttentionOptions(config.energy, config.normalisation)
     settled, fusion = settle_head(config, encoder.model_id), config.fusion
     if fusion == "auto" or fusion == "aligned":
-        parameters = _aligned_parameters(settled, encoder, fusion == "auto")
+        chosen_for_us = fusion == "auto" and config.head_weights is None
+        parameters = _aligned_parameters(settled, encoder, chosen_for_us)
         if parameters is not None:
             return AlignedHead(encoder, parameters, options, quality_weights=config.quality_weights is not False)
         fusion = "global"
     return StaHead(encoder, fusion, options, quality_weights=weigh, stripes=config.stripes)
 
 
-def _aligned_parameters(settled: ReidConfig, encoder: EncoderDescription, auto: bool) -> AlignedParameters | None:
-    """Of a settled configuration; None: it is another head after all."""
-    if settled.head_weights is None or (auto and settled.stripes != encoder.stripes):
+def _aligned_parameters(
+    settled: ReidConfig, encoder: EncoderDescription, chosen_for_us: bool
+) -> AlignedParameters | None:
+    """Of a settled configuration; None: it is another head after all, which a head that was asked for never is."""
+    if settled.head_weights is None or (chosen_for_us and settled.stripes != encoder.stripes):
         return None  # an encoder that was made for a head of another kind
     return AlignedParameters.load(Path(settled.head_weights))
 

@@ -25,10 +25,11 @@ from pipeline.config import (
     load_config,
 )
 from pipeline.errors import ConfigError, SourceUnavailable, WeightsError
+from pipeline.ports import EncoderDescription
 from pipeline.types import Tick
 from reid.aligned import AlignedParameters
 from reid.catalogue import find_threshold
-from reid.load import settle_head
+from reid.load import load_head, settle_head
 from reid.stored import FOLDER as stored_folder
 
 
@@ -63,9 +64,12 @@ def test_weights_at_hand_are_taken_without_a_warning(nothing_at_hand, tmp_path):
     for name in ("yolo11n.pt", "osnet_x0_25_msmt17.onnx"):
         (tmp_path / "models").mkdir(exist_ok=True)
         (tmp_path / "models" / name).write_bytes(b"x")
-    settled = settle(Config(), {"MODELS_DIR": str(tmp_path / "models")})
+    here = {"MODELS_DIR": str(tmp_path / "models")}
+    settled = settle(Config(reid=ReidConfig(fusion="global")), here)
     assert (settled.config.detector.kind, settled.config.reid.backbone) == ("yolo", "osnet_x0_25")
     assert settled.config.reid.weights.endswith("osnet_x0_25_msmt17.onnx") and settled.warnings == ()
+    (warning,) = settle(Config(), here).warnings  # weights of other content have no head stored
+    assert "no aligned head is stored for custom-osnet_x0_25_msmt17" in warning and "fit-site" in warning
 
 
 def test_settling_twice_changes_nothing(nothing_at_hand):
@@ -156,3 +160,10 @@ def test_the_stored_heads_have_the_threshold_of_their_content():
 def test_the_file_of_a_head_is_looked_for_beside_the_configuration(tmp_path):
     (tmp_path / "site.yaml").write_text("cameras: [{id: a, source: a.mp4}]\nreid: {head_weights: head.safetensors}\n")
     assert load_config(tmp_path / "site.yaml").reid.head_weights == str(tmp_path / "head.safetensors")
+
+
+def test_a_head_that_was_asked_for_is_never_replaced_by_another():
+    encoder = EncoderDescription("osnet_x0_25_msmt17@0", 4, 128)
+    assert load_head(ReidConfig(), encoder).clip_model_id.endswith("sta-global")
+    with pytest.raises(WeightsError, match="head_weights"):
+        load_head(ReidConfig(head_weights="osnet_x0_25_msmt17"), encoder)
