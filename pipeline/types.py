@@ -266,6 +266,9 @@ class ClipFeature:
         visibility: (K,) float32 in [0, 1].
         attention: (N, K) float32, STA's S: each column sums to 1.
         quality: best crop's score, 0 to 1.
+        seen_s: (T,) float64, rising: when the track was seen since its clip before, thinned to a few times a second.
+        seen_xyxy: (T, 4) float32 px, its boxes then; T may be 0.
+        picture_px: (width, height) of the pictures that the boxes lie in; None where it was not said.
     """
 
     key: TrackKey
@@ -281,12 +284,19 @@ class ClipFeature:
     quality: float
     model_id: str
     frame: FramePointer | None = None
+    seen_s: TimeArray = field(default_factory=lambda: np.zeros(0, np.float64))
+    seen_xyxy: FloatArray = field(default_factory=lambda: np.zeros((0, 4), np.float32))
+    picture_px: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         embedding = _freeze(self, "embedding", np.float32, (None,))
         parts = _freeze(self, "parts", np.float32, (None, None))
         _freeze(self, "visibility", np.float32, (len(parts),))
         _freeze(self, "attention", np.float32, (None, len(parts)))
+        seen_s = _freeze(self, "seen_s", np.float64, (None,))
+        _freeze(self, "seen_xyxy", np.float32, (len(seen_s), 4))
+        if (np.diff(seen_s) < 0).any():
+            raise ValueError("ClipFeature.seen_s: expected rising times")
         if abs(float(np.linalg.norm(embedding)) - 1.0) > 1e-2:
             raise ValueError(f"ClipFeature.embedding: expected norm 1, got {np.linalg.norm(embedding):.4f}")
 
@@ -305,12 +315,17 @@ class ClipFeature:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """A worker's statement: camera c, epoch e, everything up to this time is processed and published."""
+    """A worker's statement: camera c, epoch e, everything up to this time is processed and published.
+
+    Attributes:
+        visible: ids of the tracks that are seen at this time, rising; None where nobody looked.
+    """
 
     camera_id: str
     epoch: str
     sequence: int
     processed_until_s: float
+    visible: tuple[int, ...] | None = None
 
     @property
     def at_s(self) -> float:
@@ -342,7 +357,45 @@ class Forget:
     at_s: float = 0.0
 
 
-ClipMessage: TypeAlias = ClipFeature | Tracklet | Tick | CameraState | Forget
+@dataclass(frozen=True, slots=True)
+class Rename:
+    """An operator's order to give one identity a name; None takes it away."""
+
+    identity_id: int
+    name: str | None
+    sequence: int
+    camera_id: str = ""
+    epoch: str = "operator"
+    at_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """An operator's word that two identities are one person: `identity_id` becomes `into_id`, for ever."""
+
+    identity_id: int
+    into_id: int
+    sequence: int
+    camera_id: str = ""
+    epoch: str = "operator"
+    at_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """An operator's word that tracks of one identity are somebody else: `to_id`, or a new identity when None."""
+
+    identity_id: int
+    keys: tuple[TrackKey, ...]
+    sequence: int
+    to_id: int | None = None
+    camera_id: str = ""
+    epoch: str = "operator"
+    at_s: float = 0.0
+
+
+Order: TypeAlias = Forget | Rename | Merge | Split
+ClipMessage: TypeAlias = ClipFeature | Tracklet | Tick | CameraState | Order
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -360,16 +413,21 @@ class TrackedFrame:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Why a track was linked.
+    """Why a track was linked, or not.
 
     Attributes:
-        distance: to the chosen identity's features, 0 to 2; None for a new identity without any candidate.
-        threshold: the largest distance that was accepted.
-        runner_up: (identity_id, distance) of the next best allowed identity.
+        distance: of appearance, to the chosen identity (for a new one: to the nearest that was allowed), 0 to 2; None
+            where there was nobody to compare with.
+        threshold: the largest cost that is accepted.
+        runner_up: (identity_id, cost) of the next best allowed identity.
         transit_prior: plausibility of the transit time, 0 to 1; 1 when nothing is known.
         excluded: identities that were not allowed, with the reason.
         clips: how many clips of the track spoke.
         late: came after the watermark had passed it (live only).
+        cost: the distance with what time, place and motion add or take away: what was compared with the threshold.
+        place_m: how far apart the two were on the ground while both were seen, the median; None: never, or no
+            calibration.
+        basis: what spoke, most telling first: appearance, place, motion, transit, operator.
     """
 
     distance: float | None
@@ -379,6 +437,9 @@ class Evidence:
     excluded: tuple[tuple[int, str], ...] = ()
     clips: int = 1
     late: bool = False
+    cost: float | None = None
+    place_m: float | None = None
+    basis: tuple[str, ...] = ("appearance",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -395,7 +456,8 @@ class IdentityEvent:
         via: cameras that saw it in between; for handed_over the camera it came from.
         other_identity_id: merged: the id that lives on; split, reassigned: the id it had before.
         previous_key: for continued and reentered: the track before.
-        name: renamed: the new name.
+        name: renamed: the new name; otherwise the one the identity has.
+        by: who decided.
     """
 
     sequence: int
@@ -412,6 +474,7 @@ class IdentityEvent:
     previous_key: TrackKey | None = None
     name: str | None = None
     frame: FramePointer | None = None
+    by: Literal["matcher", "operator"] = "matcher"
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,10 @@ from pipeline.types import (
     Forget,
     Health,
     IdentityEvent,
+    Merge,
     ReferenceFrame,
+    Rename,
+    Split,
     Tick,
     TrackedFrame,
     Tracklet,
@@ -48,7 +51,7 @@ __all__ = [
     "reference_to_json",
 ]
 
-SCHEMA = 1
+SCHEMA = 2
 MAX_ARRAY_BYTES = 64 << 20  # 64 MiB: a track of 20 hours at 25 boxes a second
 
 KINDS: dict[str, type] = {
@@ -57,6 +60,9 @@ KINDS: dict[str, type] = {
     "tick": Tick,
     "camera": CameraState,
     "forget": Forget,
+    "rename": Rename,
+    "merge": Merge,
+    "split": Split,
     "identity": IdentityEvent,
     "reference": ReferenceFrame,
     "tracks": TrackedFrame,
@@ -71,6 +77,8 @@ ARRAYS: dict[type, dict[str, tuple[str, int]]] = {
         "parts": ("float16", 2),
         "visibility": ("float32", 1),
         "attention": ("float32", 2),
+        "seen_s": ("float64", 1),
+        "seen_xyxy": ("float32", 2),
     },
     Tracklet: {
         "frame_index": ("int64", 1),

@@ -20,8 +20,8 @@ from pipeline.types import (
     CameraState,
     ClipFeature,
     ClipMessage,
-    Forget,
     IdentityEvent,
+    Order,
     Tick,
     TrackKey,
     Tracklet,
@@ -112,7 +112,7 @@ def _delivery(record: LogRecord) -> tuple[str, ClipMessage]:
     fields = dict(record.fields)
     entry_id = fields.pop(ID_FIELD).decode("ascii")
     message = decode(fields)
-    if not isinstance(message, ClipFeature | Tracklet | Tick | CameraState | Forget):
+    if not isinstance(message, ClipFeature | Tracklet | Tick | CameraState | Order):
         raise DecodeError(f"a {type(message).__name__} is no message for a matcher")
     return entry_id, message
 

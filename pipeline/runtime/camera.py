@@ -13,6 +13,7 @@ from pipeline.config import CameraConfig, Config
 from pipeline.errors import DecodeError, InferenceUnavailable
 from pipeline.ports import ClipHead, CropEncoder, Detector
 from pipeline.runtime.latency import LatencyRecorder
+from pipeline.runtime.seen_boxes import SeenBoxes
 from pipeline.tracking.quality import frame_qualities
 from pipeline.tracking.sampling import ClipSampler, CropRequest, DueClip
 from pipeline.tracking.tracker import PersonTracker
@@ -97,7 +98,8 @@ class _Stream:
     last_s: float = -np.inf
     ticked_s: float = -np.inf
     detected_s: float = -np.inf
-    confirmed: set[int] = field(default_factory=set)
+    seen: SeenBoxes = field(default_factory=SeenBoxes)
+    picture_px: tuple[int, int] | None = None
 
 
 class CameraPipeline:
@@ -147,19 +149,22 @@ class CameraPipeline:
         if stream is None or stream.epoch != frame.epoch:
             messages += self._end_tracks(stream) if stream else []
             stream = self._stream = self._begin(frame.epoch)
+        height_px, width_px = frame.image.shape[:2]
+        stream.picture_px = (width_px, height_px)
         tracks, ended = self._track(stream, frame, detections)
         stream.last_s = max(stream.last_s, frame.captured_at_s)
         if self._keeping and tracks is not None:
             self._keeping.observe(frame, tracks)
         if tracks is not None:
+            stream.seen.add(frame.captured_at_s, tracks)
             requests = stream.sampler.offer(frame, tracks, stream.tracker.births())
             self._encode(stream, requests)
             messages += self._ended(stream, ended)
             for due in stream.sampler.due_clips(frame.captured_at_s):
                 messages.append(self._clip(stream, due, frame.captured_at_s))
-        messages += self._tick(stream, frame.captured_at_s, bool(messages))
+        visible = None if tracks is None else tuple(sorted(tracks.ids.tolist()))
+        messages += self._tick(stream, frame.captured_at_s, bool(messages), visible)
         shown = tracks if tracks is not None else stream.tracker.predicted(frame.captured_at_s)
-        height_px, width_px = frame.image.shape[:2]
         tracked = TrackedFrame(
             frame.camera_id, frame.epoch, frame.index, frame.captured_at_s, width_px, height_px, shown
         )
@@ -238,6 +243,7 @@ class CameraPipeline:
             if last is not None:
                 messages.append(self._clip(stream, last, tracklet.ended_at_s))
             stream.sampler.forget(track_id)
+            stream.seen.forget(track_id)
             if self._keeping:
                 self._keeping.finish(track_id)
             messages.append(replace(tracklet, sequence=self._number(stream)))
@@ -246,6 +252,7 @@ class CameraPipeline:
     def _clip(self, stream: _Stream, due: DueClip, made_at_s: float) -> ClipFeature:
         with self._latency.measure("fuse"):
             fused = self._head.fuse(due.crops)
+        seen_s, seen_xyxy = stream.seen.take(due.track_id)
         clip = ClipFeature(
             key=TrackKey(self._camera.id, stream.epoch, due.track_id),
             sequence=self._number(stream),
@@ -260,17 +267,22 @@ class CameraPipeline:
             quality=max(crop.quality.score for crop in due.crops),
             model_id=self._head.clip_model_id,
             frame=self._keeping.pointer(due.track_id) if self._keeping else None,
+            seen_s=seen_s,
+            seen_xyxy=seen_xyxy,
+            picture_px=stream.picture_px,
         )
         if self._on_clip:
             self._on_clip(clip, due.crops)
         return clip
 
-    def _tick(self, stream: _Stream, now_s: float, news: bool) -> list[ClipMessage]:
+    def _tick(
+        self, stream: _Stream, now_s: float, news: bool, visible: tuple[int, ...] | None = None
+    ) -> list[ClipMessage]:
         """A tick after every message, and otherwise often enough that nobody waits for an empty picture."""
         if not news and now_s < stream.ticked_s + self._config.runtime.tick_every_s - _SLACK_S:
             return []
         stream.ticked_s = now_s
-        return [Tick(self._camera.id, stream.epoch, self._number(stream), now_s)]
+        return [Tick(self._camera.id, stream.epoch, self._number(stream), now_s, visible)]
 
     def _number(self, stream: _Stream) -> int:
         stream.sequence += 1

@@ -15,7 +15,7 @@ from pipeline.identity.matcher import Matcher, Step
 from pipeline.ports import Delivery
 from pipeline.runtime.bus_recording import BusRecorder
 from pipeline.runtime.latency import LatencyRecorder
-from pipeline.types import CameraState, ClipFeature, Forget, Tick, Tracklet
+from pipeline.types import CameraState, ClipFeature, Order, Tick, Tracklet
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -146,10 +146,10 @@ class Matching:
         taken = []
         for delivery in deliveries:
             message = delivery.message
-            if not isinstance(message, ClipFeature | Tracklet | Tick | CameraState | Forget):
+            if not isinstance(message, ClipFeature | Tracklet | Tick | CameraState | Order):
                 _log.warning("a message of another kind in %s: %s", CLIPS, type(message).__name__)
                 continue
-            if not isinstance(message, Forget):
+            if not isinstance(message, Order):
                 self._gaps.note(message.camera_id, message.epoch, message.sequence)
             self._matcher.receive(delivery.id, message)
             taken.append(delivery)
