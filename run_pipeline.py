@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from pipeline.commands.evaluate_arguments import add_evaluate_arguments
+from pipeline.commands.order_arguments import add_merge_arguments, add_rename_arguments, add_split_arguments
+from pipeline.commands.search_arguments import add_search_arguments
 from pipeline.config import Config, TrackerConfig, is_url, load_config
 from pipeline.errors import BusRefused, ConfigError, PipelineError, WeightsError
 
@@ -210,10 +212,38 @@ def _init(options: argparse.Namespace) -> int:
 def _forget(options: argparse.Namespace) -> int:
     from pipeline.commands.forget import forget
 
-    config: Config | None = load_config(options.config) if options.config else None
+    config = _given(options)
     if config is None and options.out is None:
         raise ConfigError("forget needs --out DIR (files), --config FILE (Redis and the running matcher), or both")
     return forget(options.identity, config=config, out_dir=options.out, echo=print)
+
+
+def _search(options: argparse.Namespace) -> int:
+    from pipeline.commands.search import options_from, search
+
+    return search(options_from(options), print)
+
+
+def _rename(options: argparse.Namespace) -> int:
+    from pipeline.commands.orders import rename
+
+    return rename(options.identity, options.name, config=_given(options), out_dir=options.out, echo=print)
+
+
+def _merge(options: argparse.Namespace) -> int:
+    from pipeline.commands.orders import merge
+
+    return merge(options.identity, options.into, config=_given(options), out_dir=options.out, echo=print)
+
+
+def _split(options: argparse.Namespace) -> int:
+    from pipeline.commands.orders import split
+
+    return split(options.identity, options.tracks, options.to, config=_given(options), out_dir=options.out, echo=print)
+
+
+def _given(options: argparse.Namespace) -> Config | None:
+    return load_config(options.config) if options.config else None
 
 
 def _positive(text: str) -> float:
@@ -336,6 +366,11 @@ def _add_upkeep(commands: Commands) -> None:
     )
     exporting.add_argument("--bgr", action="store_true", help="of backbone onnx: its input is blue, green, red")
     exporting.add_argument("--overwrite", action="store_true")
+
+    add_search_arguments(_command(commands, "search", _search, "where somebody was seen, and why it is said so"))
+    add_rename_arguments(_command(commands, "rename", _rename, "give an identity a name"))
+    add_merge_arguments(_command(commands, "merge", _merge, "say that two identities are one person"))
+    add_split_arguments(_command(commands, "split", _split, "say that tracks of an identity are somebody else"))
 
     forget = _command(commands, "forget", _forget, "erase one person from memory, Redis and files")
     forget.add_argument("--identity", type=int, required=True, metavar="ID")

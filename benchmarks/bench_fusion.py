@@ -1,9 +1,9 @@
-"""Which way of fusing crops finds a person again in another camera or visit, and at what distance to stop believing it.
+"""Which way of fusing crops finds a person again in another camera or visit.
 
     MODELS_DIR=... MEDIA_DIR=... python benchmarks/bench_fusion.py [--handcrafted]
 
-Prints cross-view clip retrieval (mAP, rank-1) per fusion and footage, histograms of the distances of the same and of
-different people, and the threshold chosen with one footage left out at a time.
+Prints cross-view clip retrieval (mAP, rank-1) per fusion and footage. bench_thresholds.py says at what distance to stop
+believing it.
 """
 
 import argparse
@@ -18,7 +18,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -38,12 +37,9 @@ from reid.weights import find_weights
 CLIP_CROPS = 4  # N of the paper, and the pipeline's default
 CROP_STEP_S = 0.4  # between the crops of a clip
 CLIPS_PER_VISIT = 10
-GALLERY_FEATURES = 10  # the matcher's default per identity
 FPS = 10.0  # of all the footage
 LEAST_HEIGHT_PX = 32  # smaller boxes are not worth a clip
 SHAKE = 0.08  # of a generated person's box, as a share of its side: about what HOG's boxes are off
-FALSE_LINK_COST = 2.0  # against a missed link: a track has more clips to be linked by, but a false link stays
-BIN = 0.05  # of the printed histograms
 
 
 @dataclass(frozen=True, eq=False)
@@ -244,71 +240,6 @@ def print_retrieval(clips: Sequence[Clip], encoder: EncoderDescription, stripes:
     print(f"{'queries':20}" + "".join(f"{n:>20}" for _, _, n in row))
 
 
-# --- threshold -------------------------------------------------------------------------------------------------------
-
-Distances = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
-
-
-def identity_distances(clips: Sequence[Clip], vectors: FloatArray) -> Distances:
-    """Distances of every clip to identities as the matcher sees them: to the nearest feature of another view.
-
-    Returns:
-        Of the same person, and of another one.
-    """
-    groups: dict[tuple[int, str], list[int]] = defaultdict(list)
-    for i, clip in enumerate(clips):
-        groups[clip.person, clip.view].append(i)
-    distance = cosine_distance(vectors, vectors)
-    same, different = [], []
-    for (person, view), members in groups.items():
-        nearest = distance[:, members[:GALLERY_FEATURES]].min(axis=1)
-        for i, clip in enumerate(clips):
-            if clip.person != person:
-                different.append(nearest[i])
-            elif clip.view != view:
-                same.append(nearest[i])
-    return np.array(same), np.array(different)
-
-
-def choose_threshold(of_footages: Sequence[Distances]) -> float:
-    """The distance with the least cost of missed and false links, each footage counting the same."""
-    candidates = np.arange(0.0, 1.5, 0.005)
-    cost = sum(
-        (same[:, None] > candidates).mean(axis=0) + FALSE_LINK_COST * (different[:, None] <= candidates).mean(axis=0)
-        for same, different in of_footages
-    )
-    best = np.flatnonzero(cost <= np.min(cost) + 1e-9)
-    return float(candidates[best].mean())
-
-
-def print_thresholds(clips: Sequence[Clip], name: str, way: Vectors, histograms: bool) -> None:
-    distances: dict[str, Distances] = {}
-    for footage in dict.fromkeys(clip.footage for clip in clips):
-        some = [clip for clip in clips if clip.footage == footage]
-        distances[footage] = identity_distances(some, np.stack([way(clip) for clip in some]))
-    print(f"\nThreshold for {name} (clip to nearest of {GALLERY_FEATURES} features of a view)")
-    if histograms:
-        print_histograms(distances)
-    print(f"{'left out':20}{'threshold':>10}{'missed':>9}{'false':>9}{'  same p50 p90':>16}{'  different p1 p10':>20}")
-    for left_out, (same, different) in distances.items():
-        chosen = choose_threshold([d for footage, d in distances.items() if footage != left_out])
-        quantiles = [*np.quantile(same, (0.5, 0.9)), *np.quantile(different, (0.01, 0.1))]
-        missed, false = (same > chosen).mean(), (different <= chosen).mean()
-        cells = "{:>9.3f} {:.3f}{:>15.3f} {:.3f}".format(*quantiles)
-        print(f"{left_out:20}{chosen:>10.3f}{missed:>9.3f}{false:>9.3f}{cells}")
-    print(f"{'none':20}{choose_threshold(list(distances.values())):>10.3f}")
-
-
-def print_histograms(distances: dict[str, Distances]) -> None:
-    edges = np.arange(0, 1.0 + BIN, BIN)
-    for footage, of_footage in distances.items():
-        print(footage)
-        for label, values in zip(("same", "different"), of_footage, strict=True):
-            shares = np.histogram(values, edges)[0] / max(1, len(values))
-            print(f"  {label:10}" + " ".join(f"{100 * share:3.0f}" for share in shares) + f"  % of {len(values)}")
-    print("  from      " + " ".join(f"{100 * edge:3.0f}" for edge in edges[:-1]) + "  hundredths")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--handcrafted", action="store_true", help="the hand-crafted map, on the generated scene too")
@@ -326,10 +257,6 @@ def main() -> None:
     if arguments.handcrafted:
         clips = generated_clips(encoder, seeds=(0, 1, 2))
         print_retrieval(clips, encoder.describe(), arguments.stripes)
-    ways = fusions(encoder.describe(), arguments.stripes)
-    for name in ("aligned", "global", "mean of maps", "stripes", "paper", "discriminative", "first crop"):
-        if name in ways:
-            print_thresholds(clips, name, ways[name], histograms=name in ("aligned", "global"))
 
 
 if __name__ == "__main__":

@@ -220,8 +220,9 @@ def build_matcher(config: Config, threshold: float, state: Mapping[str, bytes] |
     """The site's matcher, new or carrying on from `state`.
 
     Raises:
-        DecodeError: a state that cannot be read.
+        DecodeError: a state or a calibration that cannot be read.
     """
+    from pipeline.ground import read_calibration
     from pipeline.identity.matcher import Matcher  # only the matcher's process pays for it
 
     cameras = [camera.id for camera in config.cameras]
@@ -233,6 +234,7 @@ def build_matcher(config: Config, threshold: float, state: Mapping[str, bytes] |
         cameras,
         live_cameras=live,
         topology=config.topology,
+        grounds={c.id: read_calibration(Path(c.calibration)) for c in config.cameras if c.calibration},
         features_s=config.retention.features_s,
         state=state,
     )

@@ -150,22 +150,6 @@ class Bus(Protocol):
         ...
 
 
-class Gallery(Protocol):
-    """Features of identities, for exact nearest-neighbour search."""
-
-    def nearest(self, embeddings: FloatArray, identity_ids: Sequence[int]) -> npt.NDArray[np.float32]:
-        """(M, I) distance of M embeddings, (M, D) norm 1, to each identity's features; inf when it has none."""
-        ...
-
-    def add(self, identity_id: int, embedding: FloatArray, quality: float, at_s: float) -> None:
-        """Keep a feature of an identity; the gallery decides which to keep when it has enough."""
-        ...
-
-    def forget_before(self, at_s: float) -> list[int]:
-        """Drop features older than this; returns the identities that have none left."""
-        ...
-
-
 class Segmenter(Protocol):
     """Cuts persons out of one frame."""
 

@@ -14,7 +14,15 @@ OWN = ("pipeline", "detectors", "reid", "run_pipeline")
 # Each layer may import the layers before it. Parts of one layer do not import each other.
 LAYERS = (
     ("pipeline.types", "pipeline.errors"),
-    ("pipeline.config", "pipeline.ports", "pipeline.boxes", "pipeline.retrieval", "pipeline.seqinfo"),
+    (
+        "pipeline.config",
+        "pipeline.ports",
+        "pipeline.boxes",
+        "pipeline.ground",
+        "pipeline.resolution",
+        "pipeline.retrieval",
+        "pipeline.seqinfo",
+    ),
     (
         "pipeline.capture",
         "pipeline.tracking",

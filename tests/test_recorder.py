@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
+from pipeline.background.crops import CropStore
+from pipeline.background.local_tracks import note_erased, read_erased
 from pipeline.bus.lines import event_from_json
 from pipeline.runtime.recorder import UNIDENTIFIED, IdentityBook, RunRecorder
-from pipeline.types import IdentityEvent, TrackKey, Tracklet
+from pipeline.types import FramePointer, IdentityEvent, TrackKey, Tracklet
 
 
 def key(track_id, camera="door", epoch="1"):
@@ -201,3 +203,102 @@ def test_merges_in_a_ring_end():
     book.take(linked(2, 1, None, 2.0, kind="merged", other_identity_id=2))
     book.take(linked(3, 2, None, 2.0, kind="merged", other_identity_id=1))
     assert book.final(key(1)) in (1, 2)
+
+
+def test_online_ids_follow_a_merge_from_when_it_was_said(tmp_path, recorder):
+    recorder.event(linked(1, 1, key(1), -1.0))
+    recorder.event(linked(2, 2, key(2), -1.0))
+    recorder.event(linked(3, 2, None, 0.15, kind="merged", other_identity_id=1))
+    recorder.tracklet(tracklet(key(2), [0, 1, 2]))
+    recorder.close()
+    assert ids(tmp_path, "tracks_online") == [(1, 2), (2, 2), (3, 1)]
+
+
+def test_merged_then_split_while_the_track_is_open_then_reassigned_back(tmp_path, recorder):
+    recorder.event(linked(1, 2, key(1), 0.05))
+    recorder.event(linked(2, 2, None, 0.15, kind="merged", other_identity_id=1))
+    recorder.event(linked(3, 3, key(1), 0.25, kind="split", other_identity_id=1))
+    recorder.event(linked(4, 1, key(1), 0.35, kind="reassigned", other_identity_id=3))
+    recorder.tracklet(tracklet(key(1), [0, 1, 2, 3, 4]))
+    recorder.close()
+    assert {i for _, i in ids(tmp_path)} == {1}
+    assert [i for _, i in ids(tmp_path, "tracks_online")] == [0, 2, 1, 3, 1]
+
+
+def test_a_track_that_was_unknown_and_found_later_is_finally_somebody(tmp_path, recorder):
+    recorder.event(linked(1, 0, key(1), 1.0, kind="unknown"))
+    recorder.tracklet(tracklet(key(1), [0]))
+    recorder.event(linked(2, 4, key(1), 9.0, kind="reassigned", other_identity_id=0))
+    recorder.close()
+    assert ids(tmp_path) == [(1, 4)]
+
+
+def test_a_track_that_was_taken_for_somebody_forgotten_keeps_its_rows(tmp_path, recorder):
+    recorder.event(linked(1, 1, key(1), -1.0))
+    recorder.event(linked(2, 2, key(1), 0.05, kind="reassigned", other_identity_id=1))
+    recorder.tracklet(tracklet(key(1), [0, 1]))
+    recorder.event(linked(3, 1, None, 5.0, kind="forgotten"))
+    recorder.close()
+    assert ids(tmp_path) == [(1, 2), (2, 2)] and ids(tmp_path, "tracks_online") == [(1, 0), (2, 2)]
+
+
+def test_tracks_that_were_erased_while_the_run_went_on_are_not_written_at_its_end(tmp_path, recorder):
+    recorder.tracklet(tracklet(key(1), [0]))
+    recorder.tracklet(tracklet(key(2), [0], x=200))
+    note_erased(tmp_path, {key(1)})
+    note_erased(tmp_path, {key(9)})
+    recorder.close()
+    assert ids(tmp_path) == [(1, UNIDENTIFIED)] and ids(tmp_path, "tracks_local") == [(1, 2)]
+    assert read_erased(tmp_path) == set()
+    note_erased(tmp_path, {key(2)})
+    assert read_erased(tmp_path) == set(), "the run is over"
+
+
+# -- crops
+
+
+@pytest.fixture
+def with_crops(tmp_path):
+    """A recorder that keeps crops; `picture(track, identity)` stores one as an event with a frame would."""
+    store = CropStore(tmp_path, per_identity=2)
+    return RunRecorder(tmp_path, ["door"], crops=store, references=None), store
+
+
+def shown(sequence, identity_id, track, at_s, store, kind="entered"):
+    """An event that points to a picture, which is in the store already."""
+    store.add(identity_id, "door", at_s, np.zeros((40, 20, 3), np.uint8), 0.5)
+    return linked(sequence, identity_id, track, at_s, kind, frame=FramePointer("elsewhere", "door", at_s, "kept/a.jpg"))
+
+
+def crops_of(store, *identity_ids):
+    return {i: sorted(c.captured_at_s for c in store.of(i)) for i in identity_ids}
+
+
+def test_the_pictures_of_a_track_go_with_it_through_split_and_back(with_crops):
+    recorder, store = with_crops
+    recorder.event(shown(1, 1, key(1), 1.0, store))
+    recorder.event(shown(2, 1, key(2), 50.0, store, kind="reentered"))
+    recorder.event(linked(3, 2, key(2), 60.0, kind="split", other_identity_id=1))
+    assert crops_of(store, 1, 2) == {1: [1.0], 2: [50.0]}
+    recorder.event(linked(4, 1, key(2), 70.0, kind="reassigned", other_identity_id=2))
+    assert crops_of(store, 1, 2) == {1: [1.0, 50.0], 2: []}
+    assert not (store.out_dir / "crops" / "2").exists()
+
+
+def test_pictures_of_a_merged_identity_are_split_off_under_the_id_that_lives_on(with_crops):
+    recorder, store = with_crops
+    recorder.event(shown(1, 1, key(1), 1.0, store))
+    recorder.event(shown(2, 2, key(2), 50.0, store))
+    recorder.event(linked(3, 2, None, 55.0, kind="merged", other_identity_id=1))
+    assert crops_of(store, 1, 2) == {1: [1.0, 50.0], 2: []}
+    recorder.event(linked(4, 3, key(2), 60.0, kind="split", other_identity_id=1))
+    assert crops_of(store, 1, 3) == {1: [1.0], 3: [50.0]}
+
+
+def test_a_move_keeps_the_best_and_touches_no_other_cameras_pictures(tmp_path):
+    store = CropStore(tmp_path, per_identity=1)
+    store.add(1, "door", 1.0, np.zeros((40, 20, 3), np.uint8), 0.9)
+    store.add(2, "door", 1.0, np.zeros((40, 20, 3), np.uint8), 0.3)
+    assert store.move(1, 2, "hall", [1.0]) == 0 == store.move(1, 1, "door", [1.0]) == store.move(7, 8, "door", [])
+    assert store.move(1, 2, "door", [1.0004]) == 1
+    assert [c.quality for c in store.of(2)] == [0.9] and store.of(1) == []

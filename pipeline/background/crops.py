@@ -3,7 +3,7 @@
 import logging
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -130,6 +130,22 @@ class CropStore:
         for crop in _least_useful(self.of(into), self._per_identity):
             remove(crop.path)
         shutil.rmtree(source)
+
+    def move(self, identity_id: int, into: int, camera_id: str, times_s: Collection[float]) -> int:
+        """Pictures that one camera took at these times turned out to be of `into`; returns how many moved."""
+        taken = {round(at_s, 3) for at_s in times_s}
+        mine = [c for c in self.of(identity_id) if c.camera_id == camera_id and c.captured_at_s in taken]
+        if identity_id == into or not mine:
+            return 0
+        target = self._folder(into)
+        target.mkdir(parents=True, exist_ok=True)
+        for crop in mine:
+            crop.path.replace(target / crop.path.name)
+        for crop in _least_useful(self.of(into), self._per_identity):
+            remove(crop.path)
+        if not any(self._folder(identity_id).iterdir()):
+            self._folder(identity_id).rmdir()
+        return len(mine)
 
     def forget(self, identity_id: int) -> int:
         """Remove all pictures of an identity; returns how many there were."""

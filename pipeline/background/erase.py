@@ -4,6 +4,7 @@ The order matters: what tells where the person is (rows, then the identity log) 
 interrupted can be run again and finishes. Every file is replaced in one step; running it twice changes nothing more.
 """
 
+import json
 import logging
 import shutil
 from collections.abc import Mapping
@@ -12,12 +13,13 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.background.background_model import PlateFolder, enlarged
+from pipeline.background.correct import correct_crops, correct_references
 from pipeline.background.erase_references import erase_references
-from pipeline.background.erase_rows import erase_events, erase_rows, one_person, read_rows
+from pipeline.background.erase_rows import erase_events, erase_rows, read_book, read_rows
 from pipeline.background.erase_video import CannotPixelate, count_frames, pixelate_video
 from pipeline.background.erasure import Erasure, ErasureReport
 from pipeline.background.kept_frames import read_sidecar, remove_kept
-from pipeline.background.local_tracks import erase_local_rows
+from pipeline.background.local_tracks import erase_local_rows, note_erased
 from pipeline.errors import DecodeError
 from pipeline.types import FloatArray, TrackKey
 
@@ -25,16 +27,23 @@ logger = logging.getLogger(__name__)
 
 _AROUND = 2  # pictures before and after: a video may show a box one picture early or late
 _LABEL = (0.15, 0.15)  # of box width and height: limbs outside the box, and the name that is drawn on it
+_SHEETS = (".jpg", ".jpeg", ".png")  # nothing else writes pictures into the folder itself
 _REPORTS = ("report.html", "mistakes.json", "mistakes/*.jpg")  # show everybody; the report is made anew
 
 
-def erase_identity_files(out_dir: Path, identity_id: int, frames: Mapping[str, int] | None = None) -> ErasureReport:
+def erase_identity_files(
+    out_dir: Path,
+    identity_id: int,
+    frames: Mapping[str, int] | None = None,
+    known: frozenset[TrackKey] = frozenset(),
+) -> ErasureReport:
     """Remove one person's data from an output folder; any file may be missing.
 
     Args:
         identity_id: the ids that were merged with it, in either direction, are the same person and go, too.
         frames: camera → how many frames its source had. An overlay video is pixelated only when it has that
             many pictures, so that they are known to be the rows' frames; any other that may show the person is removed.
+        known: more tracks of the person, which the folder's own log does not tell.
 
     Raises:
         ValueError: no identity (< 1). OutputError: a file cannot be replaced; run it again.
@@ -42,8 +51,12 @@ def erase_identity_files(out_dir: Path, identity_id: int, frames: Mapping[str, i
     if identity_id < 1:
         raise ValueError(f"identity: expected 1 or more, got {identity_id}")
     out_dir = Path(out_dir)
-    person, keys = one_person(out_dir, identity_id)
+    book = read_book(out_dir)
+    person, keys = book.ids_of(identity_id), book.tracks_of(identity_id) | known
     work = Erasure(out_dir, person)
+    note_erased(out_dir, keys)
+    correct_crops(out_dir, book, person)  # pictures of the person that still stand under another's number
+    correct_references(out_dir, book, person)
     rows = _boxes_by_frame(out_dir, person)
     _erase_videos(work, rows, keys, frames or {})
     boxes = {camera: np.concatenate(list(found.values())) for camera, found in rows.items()}
@@ -53,9 +66,11 @@ def erase_identity_files(out_dir: Path, identity_id: int, frames: Mapping[str, i
     for pattern in _REPORTS:
         for path in sorted(out_dir.glob(pattern)):
             work.remove(path, "reports")
+    if keys:
+        _erase_search_results(work)
     erase_local_rows(work, keys)
     erase_rows(work)
-    erase_events(work)
+    erase_events(work, keys)
     report = work.report()
     logger.info("erased identities %s: %s", report.identity_ids, report.counts)
     return report
@@ -115,6 +130,24 @@ def _erase_crops(work: Erasure) -> None:
             work.remove(path, "crops")
         if folder.is_dir():
             shutil.rmtree(folder)
+
+
+def _erase_search_results(work: Erasure) -> None:
+    """Remove what `search` wrote into the folder itself: pages, contact sheets and JSON, which may show anybody."""
+    for path in sorted(work.out_dir.iterdir()):
+        if path.suffix.lower() in _SHEETS or (path.suffix == ".html" and path.name not in _REPORTS):
+            work.notes.append(f"{path.name} was removed: it may show the person")
+            work.remove(path, "search_results")
+        elif path.suffix == ".json" and _is_search_result(path):
+            work.remove(path, "search_results")
+
+
+def _is_search_result(path: Path) -> bool:
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(value, dict) and {"asked", "sections"} <= value.keys()
 
 
 def _erase_kept(work: Erasure, keys: frozenset[TrackKey]) -> None:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -10,7 +10,8 @@ from pipeline.background.erasure import Erasure, dump_like, joined
 from pipeline.background.files import locked
 from pipeline.background.retention import read_lines, read_object
 from pipeline.boxes import box_iou, xywh_to_xyxy
-from pipeline.types import FloatArray, TrackKey
+from pipeline.resolution import IdentityBook
+from pipeline.types import EventKind, FloatArray, FramePointer, IdentityEvent, TrackKey
 
 _SAME_BOX_IOU = 0.9  # the same box in `tracks` and `tracks_online`: equal but for rounding
 
@@ -101,21 +102,41 @@ def _with_identity(line: bytes, identity_id: int) -> bytes:
 
 
 def one_person(out_dir: Path, identity_id: int) -> tuple[frozenset[int], frozenset[TrackKey]]:
-    """All ids that were merged with an identity, directly or not, itself included, and the tracks they were."""
-    events = [e for e in map(read_object, read_lines(out_dir / "identities.jsonl")) if e]
-    pairs = [(e.get("identity_id"), e.get("other_identity_id")) for e in events if e.get("kind") == "merged"]
-    person = {identity_id}
-    grown = True
-    while grown:
-        more = {int(i) for pair in pairs if person & set(pair) for i in pair if i}
-        grown = not more <= person
-        person |= more
-    keys = set()
-    for event in events:
-        key = _key(event.get("key"))
-        if key is not None and event.get("identity_id") in person:
-            keys.add(key)
-    return frozenset(person), frozenset(keys)
+    """All ids that were merged with an identity, directly or not, itself included, and the tracks they finally are."""
+    book = read_book(out_dir)
+    return book.ids_of(identity_id), book.tracks_of(identity_id)
+
+
+def read_book(out_dir: Path) -> IdentityBook:
+    """Whose each track is by the folder's identity log, lines of other versions included."""
+    lines = (read_object(line) for line in read_lines(out_dir / "identities.jsonl"))
+    return IdentityBook(event for event in map(_event, lines) if event is not None)
+
+
+def _event(line: dict[str, Any] | None) -> IdentityEvent | None:
+    """What a line says of whose a track is, as far as it can be understood, whatever its version."""
+    if line is None:
+        return None
+    kind: EventKind | None = next((k for k in get_args(EventKind) if k == line.get("kind")), None)
+    identity_id, other = line.get("identity_id"), line.get("other_identity_id")
+    if kind is None or not isinstance(identity_id, int):
+        return None
+    at_s = line.get("at_s")
+    return IdentityEvent(
+        sequence=0,
+        kind=kind,
+        identity_id=identity_id,
+        key=_key(line.get("key")),
+        at_s=float(at_s) if isinstance(at_s, int | float) else 0.0,
+        decided_at_s=0.0,
+        other_identity_id=other if isinstance(other, int) else None,
+        frame=_pointer(line.get("frame")),
+    )
+
+
+def _pointer(value: Any) -> FramePointer | None:
+    at_s = value.get("captured_at_s") if isinstance(value, dict) else None
+    return FramePointer("", "", float(at_s), "") if isinstance(at_s, int | float) else None
 
 
 def _key(value: Any) -> TrackKey | None:
@@ -126,8 +147,10 @@ def _key(value: Any) -> TrackKey | None:
     return None
 
 
-def erase_events(work: Erasure) -> None:
+def erase_events(work: Erasure, keys: frozenset[TrackKey]) -> None:
     """Remove the person's lines from `identities.jsonl`, and mentions of them from other people's evidence.
+
+    A line about one of their tracks `keys` is theirs, also where it took them for somebody else.
 
     Lines that do not mention the person keep their bytes, as do `forgotten` lines, which say that this happened.
     """
@@ -136,7 +159,7 @@ def erase_events(work: Erasure) -> None:
         return
     with locked(path):
         before = read_lines(path)
-        after = [new for line in before if (new := _event_line(line, work.identity_ids)) is not None]
+        after = [new for line in before if (new := _event_line(line, work.identity_ids, keys)) is not None]
         if after == before:
             return
         work.write(path, joined(after))
@@ -144,16 +167,19 @@ def erase_events(work: Erasure) -> None:
     work.counts["events_scrubbed"] += len(set(after) - set(before))
 
 
-def _event_line(line: bytes, person: frozenset[int]) -> bytes | None:
+def _event_line(line: bytes, person: frozenset[int], keys: frozenset[TrackKey]) -> bytes | None:
     """The line without the person; None when it is about them."""
     event = read_object(line)
     if event is None or event.get("kind") == "forgotten":
         return line
-    if event.get("identity_id") in person:
+    if event.get("identity_id") in person or _key(event.get("key")) in keys:
         return None
     changed = False
     if event.get("other_identity_id") in person:
         event["other_identity_id"] = None
+        changed = True
+    if _key(event.get("previous_key")) in keys:
+        event["previous_key"] = None
         changed = True
     evidence = event.get("evidence")
     if isinstance(evidence, dict):

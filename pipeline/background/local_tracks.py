@@ -5,16 +5,17 @@
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from pipeline.background.erasure import Erasure, joined
-from pipeline.background.files import write_bytes
+from pipeline.background.files import remove, write_bytes
 from pipeline.background.retention import read_lines
 from pipeline.types import TrackKey
 
 FOLDER = "tracks_local"
 _KEYS = "keys.csv"
+_ERASED = "tracks/.erased.csv"
 _HEAD = ("camera", "track", "epoch", "track_id")
 
 
@@ -29,7 +30,10 @@ def write_local_keys(out_dir: Path, tracks: Iterable[tuple[int, TrackKey]]) -> N
 
 def read_local_keys(out_dir: Path) -> list[tuple[int, TrackKey]]:
     """(id in tracks_local, key) of every track; lines that cannot be read are left out, none without a file."""
-    path = out_dir / FOLDER / _KEYS
+    return _read_table(out_dir / FOLDER / _KEYS)
+
+
+def _read_table(path: Path) -> list[tuple[int, TrackKey]]:
     if not path.exists():
         return []
     rows = csv.reader(io.StringIO(path.read_text(encoding="utf-8", errors="replace")))
@@ -38,6 +42,20 @@ def read_local_keys(out_dir: Path) -> list[tuple[int, TrackKey]]:
         if len(row) == len(_HEAD) and row[1].isdigit() and row[3].isdigit():
             found.append((int(row[1]), TrackKey(row[0], row[2], int(row[3]))))
     return found
+
+
+def note_erased(out_dir: Path, keys: Collection[TrackKey]) -> None:
+    """For a run that goes on: rows of these tracks, which still wait for its end, are not to be written then."""
+    folder = out_dir / "tracks"
+    if keys and ((folder / ".journal").exists() or any(folder.glob(".*.part"))):  # gone when the run is over
+        known = read_erased(out_dir)
+        if not known.issuperset(keys):
+            write_bytes(out_dir / _ERASED, _table((0, key) for key in sorted(known.union(keys))))
+
+
+def read_erased(out_dir: Path) -> frozenset[TrackKey]:
+    """The tracks that `note_erased` noted."""
+    return frozenset(key for _, key in _read_table(out_dir / _ERASED))
 
 
 def erase_local_rows(work: Erasure, keys: frozenset[TrackKey]) -> None:
@@ -53,6 +71,11 @@ def erase_local_rows(work: Erasure, keys: frozenset[TrackKey]) -> None:
             work.counts["local_rows"] += len(before) - len(left)
     if gone:
         work.write(work.out_dir / FOLDER / _KEYS, _table((n, key) for n, key in tracks if key not in keys))
+
+
+def drop_erased_note(out_dir: Path) -> None:
+    """The run is over, and its rows are written."""
+    remove(out_dir / _ERASED)
 
 
 def _track_of(line: bytes) -> int | None:

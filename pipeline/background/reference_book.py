@@ -4,6 +4,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TypeVar
 
+from pipeline.resolution import LINKS, IdentityBook
 from pipeline.types import IdentityEvent, TrackKey
 
 _Key = TypeVar("_Key")
@@ -92,36 +93,29 @@ class TrackIdentities:
 
     def __init__(self, book: ReferenceBook) -> None:
         self._book = book
-        self._identity: OrderedDict[TrackKey, int] = OrderedDict()
+        self._known = IdentityBook(remember=_REMEMBERED)
 
     def of(self, key: TrackKey) -> int:
         """The identity that a track is known as now; 0: not known."""
-        identity_id = self._identity.get(key, 0)
-        return self._book.canonical(identity_id) if identity_id else 0
+        return self._known.final(key) if self._known.is_known(key) else 0
 
     def take(self, event: IdentityEvent) -> None:
         """Follow one event."""
+        before = self.of(event.key) if event.key is not None else 0
+        self._known.take(event)
         if event.kind == "merged" and event.other_identity_id is not None:
             self._book.merge(event.identity_id, event.other_identity_id)
         elif event.kind == "forgotten":
-            gone = self._book.canonical(event.identity_id)
-            for key in [k for k, i in self._identity.items() if self._book.canonical(i) == gone]:
-                del self._identity[key]
             self._book.forget(event.identity_id)
-        elif event.kind == "left":
-            if event.key is not None:
-                self._book.stale(event.key.camera_id, event.identity_id)
-        elif event.key is not None and event.kind not in ("unknown", "renamed", "merged"):
-            self._move(event)
+        elif event.key is not None and event.kind == "left":
+            self._book.stale(event.key.camera_id, event.identity_id)
+        elif event.key is not None and event.kind in LINKS:
+            self._moved(event, event.key, before)
 
-    def _move(self, event: IdentityEvent) -> None:
-        key = event.key
-        if key is None:
-            return
-        before = self.of(key)
-        self._identity[key] = event.identity_id
-        _touch(self._identity, key)
+    def _moved(self, event: IdentityEvent, key: TrackKey, before: int) -> None:
         if before and before != self.of(key):
             self._book.stale(key.camera_id, before)  # that reference showed somebody else
+        if event.kind in ("split", "reassigned"):
+            return  # the person's track before is older than this one, but need not be over
         if event.previous_key is not None and event.previous_key != key:
             self._book.track_ended(event.previous_key)

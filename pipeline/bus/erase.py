@@ -10,7 +10,17 @@ from pipeline.bus.streams import CLIPS, DEAD_LETTERS, IDENTITIES, REFERENCES, st
 from pipeline.bus.streams import tracks as tracks_stream
 from pipeline.errors import DecodeError
 from pipeline.ports import BusMessage
-from pipeline.types import ClipFeature, IdentityEvent, ReferenceFrame, TrackedFrame, TrackKey, Tracklet
+from pipeline.types import (
+    ClipFeature,
+    IdentityEvent,
+    Merge,
+    ReferenceFrame,
+    Rename,
+    Split,
+    TrackedFrame,
+    TrackKey,
+    Tracklet,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -23,9 +33,9 @@ def erase_identity(client: Any, site: str, identity_id: int, track_keys: Collect
     """Remove one person's messages from all streams of a site, consumed or not.
 
     Removed are clips and tracklets of the tracks, events of the identity or its tracks (except `forgotten`, which says
-    nothing but the number), references that show it, overlay frames with its boxes, and all dead letters and
-    unreadable entries, since nobody can tell whom they are about. Call it again after consumers have caught up: what
-    arrives later is not removed. An append-only file is rewritten in the background.
+    nothing but the number), orders about it (except `forget`), references that show it, overlay frames with its boxes,
+    and all dead letters and unreadable entries, since nobody can tell whom they are about. Call it again after
+    consumers have caught up: what arrives later is not removed. An append-only file is rewritten in the background.
 
     Returns:
         Stream name -> number of entries removed; streams without any are left out.
@@ -80,11 +90,22 @@ def _is_about(message: BusMessage, identity_id: int, keys: frozenset[TrackKey]) 
     if isinstance(message, ClipFeature | Tracklet):
         return message.key in keys
     if isinstance(message, IdentityEvent):
-        ids = {message.identity_id, message.other_identity_id}
-        return message.kind != "forgotten" and (identity_id in ids or bool({message.key, message.previous_key} & keys))
+        return _tells_of(message, identity_id, keys)
+    if isinstance(message, Rename | Merge | Split):
+        others = {message.into_id} if isinstance(message, Merge) else set()
+        moved = isinstance(message, Split) and not keys.isdisjoint(message.keys)
+        return moved or identity_id in {message.identity_id, *others}
     if isinstance(message, ReferenceFrame):
         return identity_id in {message.identity_id, *(s.identity_id for s in message.subjects)}
     if isinstance(message, TrackedFrame):
         ours = {k.track_id for k in keys if (k.camera_id, k.epoch) == (message.camera_id, message.epoch)}
         return bool(ours.intersection(message.tracks.ids.tolist()))
     return False
+
+
+def _tells_of(event: IdentityEvent, identity_id: int, keys: frozenset[TrackKey]) -> bool:
+    """Whether an event is about the person; that another's track was once taken for theirs says nothing of them."""
+    if event.kind == "forgotten":
+        return False
+    ids = {event.identity_id} if event.kind in ("split", "reassigned") else {event.identity_id, event.other_identity_id}
+    return identity_id in ids or bool({event.key, event.previous_key} & keys)

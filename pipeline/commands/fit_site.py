@@ -34,7 +34,7 @@ from pipeline.commands.output import prepare_output
 from pipeline.commands.recorded import fix_threads, probe_recorded, progress_bar, read_truth, step
 from pipeline.config import Config
 from pipeline.errors import ConfigError
-from pipeline.fitting.calibration import GroundPlane, read_calibrations
+from pipeline.fitting.calibration import read_calibrations
 from pipeline.fitting.crops import CropStore, fused_again
 from pipeline.fitting.evidence import changes_of, fit_to_plain, rounded_values, threshold_told
 from pipeline.fitting.facts import site_facts
@@ -43,6 +43,7 @@ from pipeline.fitting.footage import Footage, FootageCamera, watch
 from pipeline.fitting.site_file import fitted_text
 from pipeline.fitting.threshold import HELD_BACK, ThresholdFit
 from pipeline.fitting.views import ClockLag
+from pipeline.ground import GroundPlane
 from pipeline.runtime.camera import CameraPipeline
 from pipeline.scoring.ground_truth import GroundTruth
 

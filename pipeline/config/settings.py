@@ -70,6 +70,9 @@ class MatcherConfig:
     identity_ttl_s: float = 86400.0
     decide_every_s: float = 0.2
     patience_s: float = 1.5
+    revise_s: float = 120.0
+    max_identities: int = 100_000
+    max_candidates: int = 1000
     margin: float = 0.05
     features_per_identity: int = 10
     min_quality: float = 0.15

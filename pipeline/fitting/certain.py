@@ -18,7 +18,7 @@ import numpy as np
 
 from pipeline.boxes import box_area, box_intersection
 from pipeline.config import Config
-from pipeline.fitting.comparisons import Collected, Comparisons, FeatureSets, Look, looks_of
+from pipeline.fitting.comparisons import Collected, Comparisons, FeatureSets, Look, in_time, looks_of
 from pipeline.fitting.paths import track_name
 from pipeline.fitting.views import ClockLag
 from pipeline.identity.constraints import Topology
@@ -29,7 +29,8 @@ _TOGETHER_S = 1.0  # two tracks seen for this long at once
 _APART = 0.3  # of the smaller box may be shared: a second box on the same person is nested in the first one
 _PIECE_GAP_S = 1.0  # between two pieces of one track
 _MOST_PAIRS = 3000  # of tracks, for each kind; more are thinned out evenly
-_SAME_MOMENT_S = 0.05  # boxes of two cameras
+
+_Known = tuple[TrackKey, tuple[int, ...]]  # a track, and places of some of its clips in order of time
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,16 +157,19 @@ def _compare_group(
     for clip in clips:
         if clip.key in pairs.person_of:
             by_track[clip.key].append(clip)
-    looks = {key: looks_of(own, config.matcher, config.reid) for key, own in sorted(by_track.items())}
+    by_track = {key: in_time(own) for key, own in sorted(by_track.items())}
+    looks = {key: looks_of(own, config.matcher) for key, own in by_track.items()}
+    sets: FeatureSets[_Known] = FeatureSets(config.matcher)
     for a, b in _pairs_of_tracks(sorted(by_track), pairs):
         for one, other in ((a, b), (b, a)) if a != b else ((a, a),):
             for look in looks[one]:
                 known = _known(look, by_track[other], one == other)
                 if known:
-                    sets: FeatureSets[TrackKey] = FeatureSets(config.matcher)
-                    sets.learn(other, known)
+                    name = (other, tuple(known))
+                    if name not in sets:
+                        sets.learn(name, [by_track[other][i] for i in known])
                     unit, units = (numbers[pairs.person_of[key]] for key in (one, other))
-                    collected.add(look, unit, [units], sets.distances(look, [other]))
+                    collected.add(look, unit, [units], sets.distances(look, [name]))
 
 
 def _pairs_of_tracks(keys: Sequence[TrackKey], pairs: CertainPairs) -> list[tuple[TrackKey, TrackKey]]:
@@ -186,10 +190,9 @@ def _pairs_of_tracks(keys: Sequence[TrackKey], pairs: CertainPairs) -> list[tupl
     return chosen
 
 
-def _known(look: Look, clips: Sequence[ClipFeature], own: bool) -> list[ClipFeature]:
-    """What is compared with the look: of another track its clips up to then, or its first one; of its own track those
-    that have no picture in common with it."""
+def _known(look: Look, clips: Sequence[ClipFeature], own: bool) -> list[int]:
+    """Places of what is compared with the look: of another track its clips up to then, or its first one; of its own
+    track those that have no picture in common with it."""
     if own:
-        return [clip for clip in clips if clip.start_s >= look.end_s + _PIECE_GAP_S]
-    before = [clip for clip in clips if clip.end_s <= look.end_s + _PIECE_GAP_S]
-    return before or [min(clips, key=lambda clip: (clip.end_s, clip.start_s))]
+        return [i for i, clip in enumerate(clips) if clip.start_s >= look.end_s + _PIECE_GAP_S]
+    return [i for i, clip in enumerate(clips) if clip.end_s <= look.end_s + _PIECE_GAP_S] or [0]

@@ -1,45 +1,44 @@
-"""Tracks against people as the matcher compares them: a few clips of a track against the features kept of a person."""
+"""Tracks against people as the matcher compares them: what it keeps of a track against what it keeps of a person."""
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.config import MatcherConfig, ReidConfig
-from pipeline.identity.gallery import Feature
+from pipeline.config import MatcherConfig
+from pipeline.identity.gallery import Features, feature_of
 from pipeline.identity.memory import SiteMemory
-from pipeline.identity.state import MAX_EVIDENCE, TrackState
+from pipeline.identity.revise import due_again
+from pipeline.identity.state import TrackState
 from pipeline.scoring.clips import LabelledClip, evenly_spread
 from pipeline.types import ClipFeature, FloatArray, IntArray, TrackKey
 
-_LEAST_WEIGHT = 0.05  # of a clip without any quality, as in the matcher's decisions
-_MOST_LOOKS = 5  # moments of one track: the first, where most decisions fall, and later ones
+_MOST_LOOKS = 5  # moments of one track: the first, where it gets its identity, and later ones, where that is revised
 _MOST_SETS = 2000  # people's views that a look is compared with; more are thinned out evenly
 
-AnyClip = ClipFeature | LabelledClip
 Name = TypeVar("Name", bound=Hashable)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Look:
-    """What of one track speaks when the matcher decides.
+    """What the matcher knows of one track when it decides about it.
 
     Attributes:
-        embeddings: (N, D) float32. qualities: (N,) float32.
-        quality: the best of them, as the matcher counts a track's.
+        features: those that it keeps of the clips until then.
+        start_s, end_s: first and last crop of these clips.
     """
 
     key: TrackKey
-    embeddings: FloatArray
-    qualities: FloatArray
+    features: Features
     start_s: float
     end_s: float
 
     @property
     def quality(self) -> float:
-        return float(self.qualities.max())
+        """The best one, as the matcher counts a track's."""
+        return float(self.features.qualities.max())
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -72,65 +71,91 @@ class Comparisons:
         return drawn[self.same_of], drawn[first] * drawn[second]
 
 
-def clips_of_a_decision(matcher: MatcherConfig, reid: ReidConfig) -> int:
-    """How many clips of a track speak when it is decided, `patience_s` after the first one."""
-    return min(MAX_EVIDENCE, 1 + int(matcher.patience_s / reid.every_s))
+def looks_of(clips: Sequence[ClipFeature], matcher: MatcherConfig) -> list[Look]:
+    """Up to five looks at one track, evenly spread over those that the matcher takes; the first and the last always.
 
-
-def looks_of(clips: Sequence[AnyClip], matcher: MatcherConfig, reid: ReidConfig) -> list[Look]:
-    """Up to five looks at one track, evenly spread over its clips; the first always.
-
-    A look is what comes within the matcher's patience of its first clip.
+    The first is due `patience_s` after the first clip; later ones come when there are half as many clips again, and at
+    the track's end. Each knows all clips until then. So one threshold is chosen for first decisions and for revisions:
+    a short track counts by its first look alone, a long one mostly by later ones.
     """
-    together = clips_of_a_decision(matcher, reid)
-    groups: list[list[AnyClip]] = []
-    for clip in sorted(clips, key=lambda clip: (clip.end_s, clip.start_s)):
-        group = groups[-1] if groups else []
-        if group and len(group) < together and clip.end_s - group[0].end_s <= matcher.patience_s:
-            group.append(clip)
-        else:
-            groups.append([clip])
-    return [_look(groups[i]) for i in evenly_spread(range(len(groups)), _MOST_LOOKS)]
+    ordered = in_time(clips)
+    memory = SiteMemory(matcher.features_per_identity, matcher.decide_every_s)
+    looks = []
+    for number, clip in enumerate(ordered):
+        track = memory.tracks.get(clip.key)
+        if track is None:
+            track = TrackState(clip.key, clip.start_s, clip.end_s, first_clip_s=clip.made_at_s)
+            memory.add_track(track)
+        track.clips += 1
+        memory.learn(track, feature_of(clip), matcher.min_quality)
+        following = ordered[number + 1] if number + 1 < len(ordered) else None
+        if _is_looked_at(track, following, matcher.patience_s):
+            track.reviewed = track.clips
+            start_s = min(one.start_s for one in ordered[: number + 1])
+            looks.append(Look(clip.key, memory.gallery.features(clip.key), start_s, clip.end_s))
+    return [looks[i] for i in evenly_spread(range(len(looks)), _MOST_LOOKS)]
 
 
-def _look(clips: Sequence[AnyClip]) -> Look:
-    qualities = np.array([clip.quality for clip in clips], np.float32)
-    start_s, end_s = min(clip.start_s for clip in clips), max(clip.end_s for clip in clips)
-    return Look(clips[0].key, np.stack([clip.embedding for clip in clips]), qualities, start_s, end_s)
+def _is_looked_at(track: TrackState, following: ClipFeature | None, patience_s: float) -> bool:
+    """Whether the matcher decides about the track before the next clip comes; None: there is none."""
+    if following is None:
+        return True
+    if not track.reviewed:
+        return following.made_at_s > (track.first_clip_s or 0.0) + patience_s
+    return due_again(track)
+
+
+def in_time(clips: Iterable[ClipFeature]) -> list[ClipFeature]:
+    """In the order in which they were made."""
+    return sorted(clips, key=lambda clip: (clip.made_at_s, clip.end_s, clip.start_s, clip.sequence))
 
 
 class FeatureSets(Generic[Name]):
-    """Views of people, each with the features that the matcher would have kept of it."""
+    """Views of people, each with the features that the matcher would have kept of its tracks."""
 
     def __init__(self, config: MatcherConfig) -> None:
         self._config = config
         self._memory = SiteMemory(config.features_per_identity, config.decide_every_s)
         self._ids: dict[Name, int] = {}
 
+    def __contains__(self, name: Name) -> bool:
+        return name in self._ids
+
     @property
     def names(self) -> list[Name]:
         return list(self._ids)
 
-    def learn(self, name: Name, clips: Iterable[AnyClip]) -> None:
-        """Show the clips of one view, in order of time."""
-        for clip in sorted(clips, key=lambda c: (c.end_s, c.start_s)):
-            if name not in self._ids:
-                track = TrackState(clip.key, clip.start_s, clip.end_s)
-                self._ids[name] = self._memory.new_identity(track).identity_id
-            identity = self._memory.identities[self._ids[name]]
-            self._memory.learn(identity, Feature(clip.embedding, clip.quality, clip.end_s), self._config.min_quality)
+    def learn(self, name: Name, clips: Iterable[ClipFeature]) -> None:
+        """Show all clips of one view, of one track or of several; once for each view."""
+        tracks: dict[TrackKey, TrackState] = {}
+        for clip in in_time(clips):
+            if clip.key not in tracks:
+                tracks[clip.key] = self._add_track(name, clip)
+            self._memory.learn(tracks[clip.key], feature_of(clip), self._config.min_quality)
+
+    def _add_track(self, name: Name, clip: ClipFeature) -> TrackState:
+        """A track of this view alone: one that has changed over to somebody else belongs to two views."""
+        key = TrackKey(clip.camera_id, clip.epoch, len(self._memory.tracks))
+        track = TrackState(key, clip.start_s, clip.end_s)
+        self._memory.add_track(track)
+        if name not in self._ids:
+            self._ids[name] = self._memory.new_identity(track).identity_id
+        self._memory.link(track, self._ids[name])
+        return track
 
     def distances(self, look: Look, names: Sequence[Name]) -> FloatArray:
-        """(G,) distance of a look to each view: mean over its clips, weighted by their quality."""
-        weights = np.maximum(look.qualities, _LEAST_WEIGHT)
-        each = self._memory.gallery.nearest(look.embeddings, [self._ids[name] for name in names])
-        return np.asarray((weights[:, None] * each).sum(axis=0) / weights.sum(), np.float32)
+        """(G,) the matcher's distance of a look to each view."""
+        owners = [self._memory.owners(self._ids[name]) for name in names]
+        return self._memory.gallery.nearest(look.features, owners)
 
 
 View = tuple[str, int, int]  # camera, visit, person
+Looks = Callable[[Sequence[ClipFeature], MatcherConfig], Sequence[Look]]
 
 
-def compare_labelled(groups: Sequence[Sequence[LabelledClip]], matcher: MatcherConfig, reid: ReidConfig) -> Comparisons:
+def compare_labelled(
+    groups: Sequence[Sequence[LabelledClip]], matcher: MatcherConfig, looks: Looks = looks_of
+) -> Comparisons:
     """Every track of a known person against every other stay of everybody.
 
     One stay at a time, so that a person is known from one side only: harder than when several cameras have taught the
@@ -138,35 +163,36 @@ def compare_labelled(groups: Sequence[Sequence[LabelledClip]], matcher: MatcherC
 
     Args:
         groups: clips that one head has fused; only those of one group are compared.
+        looks: at one track, from its clips.
     """
     everybody = sorted({clip.person_id for labelled in groups for clip in labelled})
     people = {person: i for i, person in enumerate(everybody)}
     collected = Collected()
     for labelled in groups:
-        _compare_group(labelled, matcher, reid, people, collected)
+        _compare_group(labelled, matcher, people, collected, looks)
     return collected.comparisons("person", len(people), "ground truth")
 
 
 def _compare_group(
     labelled: Sequence[LabelledClip],
     matcher: MatcherConfig,
-    reid: ReidConfig,
     people: Mapping[int, int],
     collected: "Collected",
+    looks: Looks,
 ) -> None:
     sets: FeatureSets[View] = FeatureSets(matcher)
-    views: dict[View, list[LabelledClip]] = {}
-    tracks: dict[tuple[TrackKey, View], list[LabelledClip]] = {}
-    for clip in labelled:
-        view = (clip.camera_id, clip.visit, clip.person_id)
-        views.setdefault(view, []).append(clip)
-        tracks.setdefault((clip.key, view), []).append(clip)
+    views: dict[View, list[ClipFeature]] = {}
+    tracks: dict[tuple[TrackKey, View], list[ClipFeature]] = {}
+    for one in labelled:
+        view = (one.camera_id, one.visit, one.person_id)
+        views.setdefault(view, []).append(one.clip)
+        tracks.setdefault((one.key, view), []).append(one.clip)
     for view in sorted(views):
         sets.learn(view, views[view])
     names = [sets.names[i] for i in evenly_spread(range(len(sets.names)), _MOST_SETS)]
-    for (_, own), clips in sorted(tracks.items()):
+    for (_, own), clips in sorted(tracks.items(), key=lambda item: item[0]):
         others = [name for name in names if name != own]
-        for look in looks_of(clips, matcher, reid):
+        for look in looks(clips, matcher):
             collected.add(look, people[own[2]], [people[name[2]] for name in others], sets.distances(look, others))
 
 

@@ -201,6 +201,13 @@ def fused_again(footage: Footage, store: CropStore, head: ClipHead, encoder_mode
         if not crops:
             raise ValueError(f"clip {message.sequence} of {message.key}: no crop of it was kept")
         fused = head.fuse([crop.feature(encoder_model_id) for crop in crops])
-        clip = replace(message, embedding=fused.embedding, model_id=head.clip_model_id)
+        clip = replace(
+            message,
+            embedding=fused.embedding,
+            parts=fused.parts,
+            visibility=fused.visibility,
+            attention=fused.attention,
+            model_id=head.clip_model_id,
+        )
         messages.append(received(clip))
     return replace(footage, messages=tuple(messages))

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.config import Config, TrackerConfig
-from pipeline.fitting.calibration import GroundPlane
 from pipeline.fitting.certain import certain_pairs
 from pipeline.fitting.clocks import solve_offsets
 from pipeline.fitting.crops import CropStore, KeptCrop
@@ -14,6 +13,7 @@ from pipeline.fitting.footage import Footage
 from pipeline.fitting.ground import SameSpan, ground_paths, spans_of_paths, spans_of_places
 from pipeline.fitting.pieces import cut_tracks, origin_of
 from pipeline.fitting.views import ClockLag
+from pipeline.ground import GroundPlane
 from pipeline.identity.constraints import Topology
 from pipeline.scoring.clips import evenly_spread
 from pipeline.types import CropQuality, TrackKey, Tracklet

@@ -184,7 +184,7 @@ def _compare(
         return compare_certain(groups, pairs, config), 0
     tracklets, absence_s = footage.tracklets, config.matcher.absence_s
     labelled = [label_clips(clips, tracklets, truth, absence_s=absence_s) for clips in groups]
-    compared = compare_labelled([clips for clips, _ in labelled], config.matcher, config.reid)
+    compared = compare_labelled([clips for clips, _ in labelled], config.matcher)
     return compared, sum(left_out for _, left_out in labelled)
 
 

@@ -91,10 +91,9 @@ def _kept(messages: Iterable[ClipMessage]) -> list[ClipMessage]:
 
 
 def received(message: ClipMessage) -> ClipMessage:
-    """Through the bus's codec, as the matcher gets it; the parts of a clip, which it does not read, are let go."""
+    """Through the bus's codec, as the matcher gets it; a clip's attention, which it does not read, is let go."""
     if isinstance(message, ClipFeature):
-        none = np.zeros((0, 0), np.float32)
-        message = replace(message, parts=none, visibility=none[0:0].reshape(0), attention=none)
+        message = replace(message, attention=np.zeros((0, len(message.parts)), np.float32))
     decoded: Any = decode(encode(message))
     if not isinstance(decoded, type(message)):
         raise DecodeError(f"the codec made {type(decoded).__name__} of a {type(message).__name__}")

@@ -11,9 +11,9 @@ from itertools import combinations
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.fitting.calibration import GroundPlane
 from pipeline.fitting.paths import track_name
 from pipeline.fitting.views import ClockLag
+from pipeline.ground import GroundPlane
 from pipeline.types import FloatArray, TrackKey, Tracklet
 
 SAME_PLACE_M = 0.6  # two cameras' foot points of one person: 0.3 m apart by half, 0.55 m by nine of ten (lab4cam)

@@ -1,8 +1,9 @@
 """The matcher's threshold, from how far apart one person's tracks are, and those of two people.
 
 With ground truth it is the distance at which the missed share plus twice the false share is least (a missed link can be
-made up for, because a track has more clips to be linked by; a false link stays, and is what operators suffer from), and
-in the middle where several are as good. It is the rule by which the stored thresholds were chosen (docs/sta.md).
+made up for, because a track has more clips to be linked by; a false link is seen through only where later clips speak
+clearly against it, and is what operators suffer from), and in the middle where several are as good. It is the rule by
+which the stored thresholds were chosen (docs/sta.md).
 
 Certain pairs of one person are nearer than what the matcher meets, so they may not be weighed against the others:
 without ground truth the threshold is the largest distance that takes at most 2 % of the certain pairs of two people for

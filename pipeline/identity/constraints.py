@@ -1,11 +1,11 @@
-"""Which identities a track may have at all, and how plausible the way between two cameras is."""
+"""Which identities a track may have at all, and which cameras have to do with each other."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from pipeline.config import TopologyConfig
-from pipeline.identity.state import IdentityState, TrackState
+from pipeline.identity.memory import SiteMemory
+from pipeline.identity.state import IdentityState, Span, TrackState
 
-_FLOOR = 0.05  # plausibility of a transit time outside the declared window: unlikely, never impossible (FACTS 7)
 _TOUCH_S = 0.05  # two tracks of one camera that share less than half a frame may be one person
 
 
@@ -17,6 +17,11 @@ class Topology:
         self._transit = {
             (r.from_camera, r.to_camera): r.transit_s for r in rules if r.from_camera and r.to_camera and r.transit_s
         }
+        self._apart: dict[tuple[str, str], bool] = {}  # asked for all the time
+        self._near: dict[str, set[str]] = {}
+        for a, b in [*self._transit, *(tuple(sorted(pair)) for pair in self._overlap)]:
+            self._near.setdefault(a, {a}).add(b)
+            self._near.setdefault(b, {b}).add(a)
 
     def may_overlap(self, a: str, b: str) -> bool:
         """Whether one person can be in both cameras at once: as declared; where nothing is declared, yes.
@@ -29,50 +34,102 @@ class Topology:
         windows = [w for w in (self._transit.get((a, b)), self._transit.get((b, a))) if w]
         return not any(window[0] > 0 for window in windows)
 
-    def transit_prior(self, origin: str, destination: str, gap_s: float) -> float:
-        """Plausibility of a way that took this long, in [_FLOOR, 1]; 1 where nothing is declared."""
-        window = self._transit.get((origin, destination))
-        if window is None or window[0] <= gap_s <= window[1]:
-            return 1.0
-        outside = window[0] - gap_s if gap_s < window[0] else gap_s - window[1]
-        width = max(window[1] - window[0], 1.0)
-        return max(_FLOOR, 1.0 - outside / width)
+    def apart(self, a: str, b: str) -> bool:
+        """Whether nobody is seen by both at once: a camera itself shows a person once."""
+        pair = (a, b)
+        known = self._apart.get(pair)
+        if known is None:
+            known = self._apart[pair] = a == b or not self.may_overlap(a, b)
+        return known
+
+    def overlaps(self, a: str, b: str) -> bool | None:
+        """Whether the two see the same ground, as declared; None where nothing is said."""
+        declared = self._overlap.get(frozenset((a, b)))
+        return declared if declared is not None else (None if self.may_overlap(a, b) else False)
+
+    def share_people(self, a: str, b: str) -> bool:
+        """Whether tracks of the two cameras may want the same identity: always, where nothing is declared."""
+        if a == b or a not in self._near or b not in self._near:
+            return True
+        return not self._near[a].isdisjoint(self._near[b])
 
 
-def exclusion(track: TrackState, identity: IdentityState, topology: Topology, now_s: float) -> str | None:
-    """Why this track cannot be this identity; None when it can."""
-    if identity.model_id != track.model_id:
-        return "features of another model"
-    end_s = now_s if track.open else track.last_s
-    for camera_id, visit in identity.visits.items():
+def overlap_s(a: Span, b: Span) -> float:
+    """How long two spans of time have in common; below 0: how far they are apart."""
+    return min(a[1], b[1]) - max(a[0], b[0])
+
+
+def at_once(a: Span, b: Span) -> bool:
+    """Whether two spans of time overlap by more than an instant."""
+    return overlap_s(a, b) > _TOUCH_S
+
+
+class Exclusion:
+    """One person is in one place at a time."""
+
+    def __init__(self, memory: SiteMemory, topology: Topology) -> None:
+        self._memory = memory
+        self._topology = topology
+
+    def reason(self, track: TrackState, identity: IdentityState, without: Collection[object] = ()) -> str | None:
+        """Why this track cannot be this identity; None when it can.
+
+        Args:
+            without: tracks of the identity that do not count.
+        """
+        if identity.model_id != track.model_id:
+            return "features of another model"
+        clash = next(iter(self.clashes(track, identity, without)), None)
+        if clash is not None:
+            return self._where(track, clash.key.camera_id)
+        for camera_id, spans in identity.spans.items():
+            if any(at_once(track.span, span) for span in spans) and self._topology.apart(
+                track.key.camera_id, camera_id
+            ):
+                return self._where(track, camera_id)
+        return None
+
+    def clashes(self, track: TrackState, identity: IdentityState, without: Collection[object] = ()) -> list[TrackState]:
+        """Tracks of the identity that are seen where and when this one cannot be the same person."""
+        return [
+            member
+            for member in self._memory.members(identity.identity_id)
+            if member.key != track.key
+            and member.key not in without
+            and at_once(track.span, member.span)
+            and self._topology.apart(track.key.camera_id, member.key.camera_id)
+        ]
+
+    def between(self, a: IdentityState, b: IdentityState) -> str | None:
+        """Why two identities cannot be one; None when they can."""
+        if a.model_id != b.model_id:
+            return "features of another model"
+        if b.identity_id in a.apart or a.identity_id in b.apart:
+            return "said to be two by an operator"
+        for track in self._memory.members(a.identity_id):
+            if reason := self.reason(track, b):
+                return reason
+        for track in self._memory.members(b.identity_id):
+            if reason := self.reason(track, a):
+                return reason
+        for camera_id, spans in a.spans.items():
+            for other_id, others in b.spans.items():
+                if self._topology.apart(camera_id, other_id) and any(at_once(x, y) for x in spans for y in others):
+                    return f"in {other_id} at the same time"
+        return None
+
+    def may_turn_out(self, track: TrackState, identity: IdentityState) -> bool:
+        """Whether an open track of the identity may be seen now where the two exclude each other, and nobody said so.
+
+        A camera's ticks tell who is visible. Without them the last clip counts, and they come about once a second.
+        """
+        return any(
+            member.open and not self._memory.tells_who_is_visible(member.key)
+            for member in self._memory.members(identity.identity_id)
+            if member.key != track.key and self._topology.apart(track.key.camera_id, member.key.camera_id)
+        )
+
+    @staticmethod
+    def _where(track: TrackState, camera_id: str) -> str:
         same = camera_id == track.key.camera_id
-        if not same and topology.may_overlap(camera_id, track.key.camera_id):
-            continue
-        if visit.open_tracks and visit.last_s > track.first_s + _TOUCH_S:
-            return "in this camera at the same time" if same else f"in {camera_id} at the same time"
-        for start_s, stop_s in identity.intervals.get(camera_id, ()):
-            if min(stop_s, end_s) - max(start_s, track.first_s) > _TOUCH_S:
-                return "in this camera at the same time" if same else f"in {camera_id} at the same time"
-    return None
-
-
-def may_turn_out_excluded(track: TrackState, identity: IdentityState, topology: Topology) -> bool:
-    """Whether a track of this identity is open where the two exclude each other, and has not been heard of since.
-
-    Clips come about once a second: until the next one nobody knows whether that track is still seen or already lost.
-    """
-    return any(
-        visit.open_tracks
-        and (camera_id == track.key.camera_id or not topology.may_overlap(camera_id, track.key.camera_id))
-        for camera_id, visit in identity.visits.items()
-    )
-
-
-def transit(track: TrackState, identity: IdentityState, topology: Topology) -> float:
-    """Plausibility of the identity's way from where it was last seen to this track."""
-    if not identity.visits:
-        return 1.0
-    last = max(identity.visits.values(), key=lambda v: (v.last_s, v.camera_id))
-    if last.camera_id == track.key.camera_id:
-        return 1.0
-    return topology.transit_prior(last.camera_id, track.key.camera_id, track.first_s - last.last_s)
+        return "in this camera at the same time" if same else f"in {camera_id} at the same time"

@@ -1,116 +1,228 @@
-"""The features of every identity, in one matrix, for exact search."""
+"""The features of every track and identity, in one matrix, for exact search."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
-from pipeline.types import FloatArray
+from pipeline.types import ClipFeature, FloatArray, TimeArray, TrackKey
 
 _FIRST_ROWS = 256
+_LEAST_SHARED = 1e-3  # of one part's visibility
+_SAME_QUALITY = 0.05  # of two features alike the newer one stays, unless it is worse by more than this
+
+Owner: TypeAlias = TrackKey | int  # a track's own features, or what an identity keeps of tracks that are long over
+HalfArray: TypeAlias = npt.NDArray[np.float16]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Feature:
-    """One kept feature of an identity: embedding (D,) float32 norm 1, quality 0 to 1, message time."""
+    """What one clip says of how somebody looks, as it is compared.
 
-    embedding: FloatArray
+    Two features are as near as their parts are on average, weighted by where both can be seen: the cosine is
+    Σ √(v w) p·q / Σ √(v w) over parts p, q with visibilities v, w. A feature of one whole has one part, always visible.
+
+    Attributes:
+        vector: (D,) float32: the parts, each of norm 1 times the root of its visibility, one after the other.
+        seen: (K,) float32, the roots of the visibilities.
+        quality: 0 to 1. at_s: message time.
+    """
+
+    vector: FloatArray
+    seen: FloatArray
     quality: float
     at_s: float
 
 
-class MatrixGallery:
-    """`ports.Gallery`: up to `per_identity` good and different features of each identity.
+@dataclass(frozen=True, eq=False, slots=True)
+class Features:
+    """Several features: vectors (M, D), seen (M, K) and qualities (M,) float32, at_s (M,) float64."""
 
-    The distance to an identity is the mean of the two smallest cosine distances to its features: one stray feature
-    cannot pull a stranger in, and a person seen from two sides keeps both.
+    vectors: FloatArray
+    seen: FloatArray
+    qualities: FloatArray
+    at_s: TimeArray
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def feature(self, index: int) -> Feature:
+        return Feature(self.vectors[index], self.seen[index], float(self.qualities[index]), float(self.at_s[index]))
+
+    def distances(self, others: "Features") -> FloatArray:
+        """(M, N) cosine distances, part by part where both are seen; 1 where nothing of both is."""
+        shared = self.seen @ others.seen.T
+        likeness = self.vectors @ others.vectors.T
+        return 1.0 - np.divide(likeness, shared, out=np.zeros_like(likeness), where=shared > _LEAST_SHARED)
+
+    @staticmethod
+    def of(features: Sequence[Feature]) -> "Features":
+        """
+        Raises:
+            ValueError: no features, or features of different shapes.
+        """
+        return Features(
+            np.stack([f.vector for f in features]).astype(np.float32),
+            np.stack([f.seen for f in features]).astype(np.float32),
+            np.array([f.quality for f in features], np.float32),
+            np.array([f.at_s for f in features], np.float64),
+        )
+
+
+def feature_of(clip: ClipFeature) -> Feature:
+    """A clip's feature: part by part where its vector is nothing but its parts side by side, else the vector.
+
+    A head that makes one vector of the whole body has compared its parts already; what a head says of parts it never
+    meant to be compared is not used.
+    """
+    parts, length = clip.parts, len(clip.embedding)
+    by_parts = len(parts) > 1 and parts.shape[1] * len(parts) in (length, length - parts.shape[1])  # or with the body
+    if not by_parts or not float(clip.visibility.sum()) > 0:
+        return Feature(clip.embedding, np.ones(1, np.float32), clip.quality, clip.end_s)
+    seen = np.sqrt(clip.visibility)
+    return Feature((parts * seen[:, None]).ravel(), seen, clip.quality, clip.end_s)
+
+
+class MatrixGallery:
+    """A few good and different features of each owner, rows of one float16 matrix.
+
+    Two sets are as far apart as the nearest third of all pairs of theirs on average: one stray feature cannot pull a
+    stranger in, and a person who was seen from two sides is as near as from the nearer one. It is the same either way.
     """
 
-    def __init__(self, per_identity: int) -> None:
-        self._per_identity = per_identity
-        self._rows = np.zeros((0, 0), np.float32)
+    def __init__(self) -> None:
+        self._rows: HalfArray = np.zeros((0, 0), np.float16)
+        self._seen: HalfArray = np.zeros((0, 0), np.float16)  # roots of visibilities, a row for each of `_rows`
         self._free: list[int] = []
-        self._slots: dict[int, list[int]] = {}
-        self._kept: dict[int, list[Feature]] = {}
+        self._slots: dict[Owner, list[int]] = {}
+        self._about: dict[Owner, list[tuple[float, float]]] = {}  # quality, time of each feature
+        self._shapes: dict[Owner, tuple[int, int]] = {}  # D and K of an owner's features, which are of one model
 
-    def nearest(self, embeddings: FloatArray, identity_ids: Sequence[int]) -> FloatArray:
-        """(M, I) distance of M embeddings to each identity; inf for identities without features.
+    def __len__(self) -> int:
+        """How many features are kept."""
+        return sum(map(len, self._slots.values()))
 
-        Ask for identities of the embeddings' own model only: features of other models mean something else.
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the matrix."""
+        return int(self._rows.nbytes + self._seen.nbytes)
+
+    def nearest(self, features: Features, groups: Sequence[Sequence[Owner]]) -> FloatArray:
+        """(G,) distance of a set of features to what each group of owners has; inf where either has nothing.
+
+        Ask for owners of the features' own model only: those of other models mean something else.
         """
-        result = np.full((len(embeddings), len(identity_ids)), np.inf, np.float32)
-        known = [i for i, identity in enumerate(identity_ids) if self._slots.get(identity)]
-        if not known or not len(embeddings):
+        result = np.full(len(groups), np.inf, np.float32)
+        slots = [[slot for owner in group for slot in self._slots.get(owner, ())] for group in groups]
+        known = [place for place, group in enumerate(slots) if group]
+        if not known or not len(features):
             return result
-        groups = [self._slots[identity_ids[i]] for i in known]
-        starts = np.cumsum([0, *map(len, groups[:-1])])
-        rows = np.concatenate([np.asarray(g) for g in groups])
-        distances = 1.0 - embeddings @ self._rows[rows, : embeddings.shape[1]].T
-        result[:, known] = _two_smallest(distances, starts, np.array([len(g) for g in groups]))
+        sizes = np.array([len(slots[place]) for place in known])
+        rows = np.fromiter((slot for place in known for slot in slots[place]), np.int64, int(sizes.sum()))
+        result[known] = nearest_third(features.distances(self._take(rows, features)), sizes)
         return result
 
-    def add(self, identity_id: int, embedding: FloatArray, quality: float, at_s: float) -> None:
-        """Keep the feature; when there are too many, of the two most alike the worse one goes."""
-        kept = self._kept.setdefault(identity_id, [])
-        kept.append(Feature(embedding, quality, at_s))
-        self._slots.setdefault(identity_id, []).append(self._put(embedding))
-        if len(kept) > self._per_identity:
-            self._drop(identity_id, _most_redundant(kept))
+    def add(self, owner: Owner, feature: Feature, most: int) -> None:
+        """Keep a feature; beyond `most`, of the two most alike the older one goes, or the clearly worse one."""
+        self._slots.setdefault(owner, []).append(self._put(feature))
+        self._about.setdefault(owner, []).append((feature.quality, feature.at_s))
+        self._shapes[owner] = (len(feature.vector), len(feature.seen))
+        if len(self._slots[owner]) > most:
+            self._drop(owner, self._most_redundant(owner))
 
-    def features(self, identity_id: int) -> tuple[Feature, ...]:
-        return tuple(self._kept.get(identity_id, ()))
+    def features(self, owner: Owner) -> "Features":
+        """All features of an owner, in the order in which they came; none of an owner nobody knows."""
+        slots = self._slots.get(owner, [])
+        length, parts = self._shapes.get(owner, (0, 0))
+        vectors, seen = self._rows[slots, :length].astype(np.float32), self._seen[slots, :parts].astype(np.float32)
+        about = np.array(self._about.get(owner, ()), np.float64).reshape(-1, 2)
+        return Features(vectors, seen, about[:, 0].astype(np.float32), about[:, 1])
 
-    def remove(self, identity_id: int) -> None:
-        self._free.extend(self._slots.pop(identity_id, ()))
-        self._kept.pop(identity_id, None)
+    def count(self, owner: Owner) -> int:
+        return len(self._slots.get(owner, ()))
 
-    def forget_before(self, at_s: float) -> list[int]:
-        """Drop features older than this; returns the identities that have none left, in order of id."""
-        empty = []
-        for identity_id in sorted(self._kept):
-            for index in reversed(range(len(self._kept[identity_id]))):
-                if self._kept[identity_id][index].at_s < at_s:
-                    self._drop(identity_id, index)
-            if not self._kept[identity_id]:
-                self.remove(identity_id)
-                empty.append(identity_id)
-        return empty
+    def oldest_s(self, owner: Owner) -> float:
+        """Time of an owner's oldest feature; inf when it has none."""
+        return min((at_s for _, at_s in self._about.get(owner, ())), default=np.inf)
 
-    def _drop(self, identity_id: int, index: int) -> None:
-        del self._kept[identity_id][index]
-        self._free.append(self._slots[identity_id].pop(index))
+    def move(self, owner: Owner, to: Owner, most: int) -> None:
+        """Give all features of one owner to another."""
+        slots, abouts = self._slots.pop(owner, []), self._about.pop(owner, [])
+        if owner in self._shapes:
+            self._shapes[to] = self._shapes.pop(owner)
+        for slot, about in zip(slots, abouts, strict=True):
+            self._slots.setdefault(to, []).append(slot)
+            self._about.setdefault(to, []).append(about)
+            if len(self._slots[to]) > most:
+                self._drop(to, self._most_redundant(to))
 
-    def _put(self, embedding: FloatArray) -> int:
-        wider = len(embedding) - self._rows.shape[1]
-        if wider > 0:  # another model's features: they are never compared with the ones that are here
-            self._rows = np.pad(self._rows, ((0, 0), (0, wider)))
+    def remove(self, owner: Owner) -> None:
+        self._free.extend(self._slots.pop(owner, ()))
+        self._about.pop(owner, None)
+        self._shapes.pop(owner, None)
+
+    def forget_before(self, owner: Owner, at_s: float) -> int:
+        """Drop an owner's features older than this; returns how many are left."""
+        for index in reversed(range(self.count(owner))):
+            if self._about[owner][index][1] < at_s:
+                self._drop(owner, index)
+        if not self.count(owner):
+            self.remove(owner)
+        return self.count(owner)
+
+    def _drop(self, owner: Owner, index: int) -> None:
+        del self._about[owner][index]
+        self._free.append(self._slots[owner].pop(index))
+
+    def _take(self, rows: npt.NDArray[np.int64], like: "Features") -> "Features":
+        """Rows of the matrix as wide as the features they are compared with."""
+        vectors = self._rows[rows, : like.vectors.shape[1]].astype(np.float32)
+        seen = self._seen[rows, : like.seen.shape[1]].astype(np.float32)
+        return Features(vectors, seen, np.zeros(len(rows), np.float32), np.zeros(len(rows)))
+
+    def _put(self, feature: Feature) -> int:
+        self._rows = _widened(self._rows, len(feature.vector))
+        self._seen = _widened(self._seen, len(feature.seen))
         if not self._free:
             old = len(self._rows)
-            grown = np.zeros((max(_FIRST_ROWS, 2 * old), self._rows.shape[1]), np.float32)
-            grown[:old] = self._rows
-            self._rows = grown
-            self._free = list(range(len(grown) - 1, old - 1, -1))
+            size = max(_FIRST_ROWS, old + old // 2)  # twice would cost a gigabyte at a million features
+            self._rows, self._seen = _lengthened(self._rows, size), _lengthened(self._seen, size)
+            self._free = list(range(size - 1, old - 1, -1))
         slot = self._free.pop()
-        self._rows[slot, : len(embedding)] = embedding
-        self._rows[slot, len(embedding) :] = 0
+        for matrix, values in ((self._rows, feature.vector), (self._seen, feature.seen)):
+            matrix[slot, : len(values)] = values
+            matrix[slot, len(values) :] = 0
         return slot
 
-
-def _two_smallest(distances: FloatArray, starts: np.ndarray, sizes: np.ndarray) -> FloatArray:
-    """(M, G) mean of the two smallest of each group of columns; the only one where there is one."""
-    first = np.minimum.reduceat(distances, starts, axis=1)
-    owner = np.repeat(np.arange(len(starts)), sizes)
-    is_first = distances == first[:, owner]
-    # only one of several equal smallest ones is taken away
-    rank = np.cumsum(is_first, axis=1) - (np.cumsum(is_first, axis=1) - is_first)[:, starts][:, owner]
-    second = np.minimum.reduceat(np.where(is_first & (rank == 1), np.inf, distances), starts, axis=1)
-    return np.where(np.isfinite(second), (first + second) / 2, first).astype(np.float32)
+    def _most_redundant(self, owner: Owner) -> int:
+        """Index of the feature that says least beside the others."""
+        features = self.features(owner)
+        distances = features.distances(features)
+        np.fill_diagonal(distances, np.inf)
+        older, newer = sorted(divmod(int(distances.argmin()), len(features)))
+        worse = features.qualities[newer] < features.qualities[older] - _SAME_QUALITY
+        return newer if worse else older
 
 
-def _most_redundant(kept: Sequence[Feature]) -> int:
-    """Index of the feature that says least beside the others."""
-    matrix = np.stack([f.embedding for f in kept])
-    similarity = matrix @ matrix.T
-    np.fill_diagonal(similarity, -np.inf)
-    a, b = divmod(int(similarity.argmax()), len(kept))
-    return a if kept[a].quality < kept[b].quality else b
+def _widened(matrix: HalfArray, width: int) -> HalfArray:
+    more = width - matrix.shape[1]  # another model's features: they are never compared with the ones that are here
+    return np.pad(matrix, ((0, 0), (0, more))) if more > 0 else matrix
+
+
+def _lengthened(matrix: HalfArray, size: int) -> HalfArray:
+    longer = np.zeros((size, matrix.shape[1]), np.float16)
+    longer[: len(matrix)] = matrix
+    return longer
+
+
+def nearest_third(distances: FloatArray, sizes: npt.NDArray[np.int64]) -> FloatArray:
+    """(G,) mean of the nearest third (rounded up) of the pairs of M rows and each group of columns."""
+    count, most = len(distances), int(sizes.max())
+    padded = np.full((count, len(sizes), most), np.inf, np.float32)
+    padded[:, np.arange(most) < sizes[:, None]] = distances
+    pairs = np.sort(padded.transpose(1, 0, 2).reshape(len(sizes), count * most), axis=1)
+    taken = -(-(sizes * count) // 3)
+    counts = np.arange(count * most) < taken[:, None]
+    return np.asarray(np.where(counts, pairs, 0).sum(axis=1) / taken, np.float32)

@@ -1,13 +1,14 @@
 """What a link means: entered, handed over, re-entered, continued; and when somebody has left."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.config import MatcherConfig
-from pipeline.identity.state import IdentityState, TrackState, Visit
+from pipeline.identity.state import IdentityState, Sight, TrackState, Visit
 from pipeline.types import EventKind, TrackKey
 
 _GRACE_S = 0.6  # a track's first clip comes about this long after its birth: who returned in time must not have left
-_KEEP_INTERVALS = 64  # ended tracks an identity remembers per camera, for exclusion
+_SLACK_S = 1e-6  # times are compared as they were stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,16 @@ class Appearance:
     previous_key: TrackKey | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    camera_id: str
+    first_s: float
+    last_s: float
+    key: TrackKey
+    left_picture: bool
+    open: bool
+
+
 class PresenceRules:
     """Visits of identities to cameras. Absence begins when the person leaves the picture; a track lost in mid-picture
     is an occlusion until `occlusion_s`, only then an absence (DESIGN, "re-entry")."""
@@ -28,58 +39,64 @@ class PresenceRules:
         self._absence_s = config.absence_s
         self._occlusion_s = config.occlusion_s
 
-    def gone_after_s(self, visit: Visit) -> float:
-        """How long after the last sight a closed visit becomes an absence."""
-        return self._absence_s if visit.left_picture else max(self._absence_s, self._occlusion_s)
+    def gone_after_s(self, left_picture: bool) -> float:
+        """How long after the last sight of a track that ended so somebody is absent."""
+        return self._absence_s if left_picture else max(self._absence_s, self._occlusion_s)
 
     def due_s(self, visit: Visit) -> float | None:
         """Message time at which `left` is to be said; None while a track is open or when it was said."""
         if visit.open_tracks or visit.left_at_s is not None:
             return None
-        return visit.last_s + self.gone_after_s(visit) + _GRACE_S
+        return visit.last_s + self.gone_after_s(visit.left_picture) + _GRACE_S
 
-    def appearance(self, track: TrackState, identity: IdentityState) -> Appearance:
-        """What it means that this track is this identity; the identity is as it was before the link."""
-        if not identity.visits:
+    def appearance(self, track: TrackState, identity: IdentityState, members: Sequence[TrackState]) -> Appearance:
+        """What it means that this track is this identity, from what came before it.
+
+        Args:
+            members: the identity's tracks; the track itself may be among them.
+        """
+        seen = [*_archived(identity), *(_of(member) for member in members if member.key != track.key)]
+        if not seen:
             return Appearance("entered")
-        camera_id = track.key.camera_id
-        visit = identity.visits.get(camera_id)
-        elsewhere = sorted(
-            (v for v in identity.visits.values() if v.camera_id != camera_id), key=lambda v: (v.last_s, v.camera_id)
-        )
-        if visit is None:
-            return Appearance("handed_over", via=(elsewhere[-1].camera_id,))
-        absent_s = max(0.0, track.first_s - visit.last_s)
-        via = tuple(v.camera_id for v in elsewhere if v.last_s > visit.last_s)
-        returned = not visit.open_tracks and absent_s >= self.gone_after_s(visit)
-        return Appearance("reentered" if returned else "continued", absent_s, via, visit.last_key)
+        before = [s for s in seen if (s.first_s, s.key) < (track.first_s, track.key)] or seen
+        latest = sorted(before, key=lambda s: (s.last_s, s.key))
+        here = [s for s in latest if s.camera_id == track.key.camera_id]
+        if not here:
+            return Appearance("handed_over", via=(latest[-1].camera_id,))
+        own = here[-1]
+        absent_s = max(0.0, track.first_s - own.last_s)
+        away = [s.camera_id for s in latest if s.camera_id != own.camera_id and s.last_s > own.last_s]
+        returned = not own.open and absent_s >= self.gone_after_s(own.left_picture) - _SLACK_S
+        via = tuple(dict.fromkeys(away))
+        return Appearance("reentered" if returned else "continued", absent_s, via, own.key)
 
 
-def record_link(track: TrackState, identity: IdentityState, kind: EventKind) -> None:
-    """Write the link into the identity's visits."""
-    camera_id = track.key.camera_id
-    visit = identity.visits.get(camera_id)
-    if visit is None or kind == "reentered":
-        visit = Visit(camera_id, track.first_s, track.last_s, track.key)
-        identity.visits[camera_id] = visit
-    visit.last_s = max(visit.last_s, track.last_s)
-    visit.last_key = track.key
-    visit.left_at_s = None
-    if track.open:
-        visit.open_tracks.add(track.key)
-    else:
-        record_end(track, identity)
+def _archived(identity: IdentityState) -> list[_Seen]:
+    return [_Seen(c, s.last_s, s.last_s, s.last_key, s.left_picture, False) for c, s in identity.past.items()]
 
 
-def record_end(track: TrackState, identity: IdentityState) -> None:
-    """Write the end of a linked track into the identity's visits."""
-    visit = identity.visits.get(track.key.camera_id)
-    if visit is None:
-        return
-    visit.open_tracks.discard(track.key)
-    if track.last_s >= visit.last_s:
-        visit.last_s = track.last_s
-        visit.left_picture = track.left_picture
-    spans = identity.intervals.setdefault(track.key.camera_id, [])
-    spans.append((track.first_s, track.last_s))
-    del spans[:-_KEEP_INTERVALS]
+def _of(track: TrackState) -> _Seen:
+    return _Seen(track.key.camera_id, track.first_s, track.last_s, track.key, track.left_picture, track.open)
+
+
+def bring_up_to_date(identity: IdentityState, members: Sequence[TrackState]) -> None:
+    """Work the identity's visits out anew, after a track came, ended, or turned out to be somebody else."""
+    cameras = sorted({*identity.past, *(track.key.camera_id for track in members)})
+    visits = {}
+    for camera_id in cameras:
+        tracks = [track for track in members if track.key.camera_id == camera_id]
+        visits[camera_id] = _visit(identity, camera_id, tracks)
+    identity.visits = visits
+
+
+def _visit(identity: IdentityState, camera_id: str, tracks: Sequence[TrackState]) -> Visit:
+    sights = [Sight(track.last_s, track.key, track.left_picture) for track in tracks]
+    if camera_id in identity.past:
+        sights.append(identity.past[camera_id])
+    last = max(sights, key=lambda s: (s.last_s, s.last_key))
+    visit = Visit(camera_id, last.last_s, last.last_key, last.left_picture)
+    visit.open_tracks = {track.key for track in tracks if track.open}
+    said_s = identity.left_said_s.get(camera_id)
+    if said_s is not None and said_s >= last.last_s - _SLACK_S and not visit.open_tracks:
+        visit.left_at_s = said_s
+    return visit

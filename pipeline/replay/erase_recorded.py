@@ -1,4 +1,4 @@
-"""Takes one person out of `recorded/`: clips and tracks out of the features, boxes out of the detections."""
+"""Takes one person out of what a replay kept: clips, tracks and boxes in `recorded/`, and exported pictures."""
 
 import logging
 from collections import Counter
@@ -12,6 +12,7 @@ from pipeline.boxes import box_iou, xywh_to_xyxy
 from pipeline.bus.codec import decode
 from pipeline.bus.message_log import MESSAGE, LogReader, LogWriter
 from pipeline.errors import DecodeError
+from pipeline.replay.export_tracklets import tracklet_folder
 from pipeline.replay.recording import DETECTIONS, ENDING, FEATURES, RECORDED
 from pipeline.types import ClipFeature, FloatArray, TrackKey, Tracklet
 
@@ -41,6 +42,20 @@ def erase_recorded(out_dir: Path, keys: Collection[TrackKey]) -> dict[str, int]:
             path.unlink()
             counts["recordings_removed"] += 1
     return {name: n for name, n in sorted(counts.items()) if n}
+
+
+def erase_exported(out_dir: Path, keys: Collection[TrackKey]) -> int:
+    """Remove the pictures of these tracks from data sets that were exported into the folder; how many there were."""
+    count = 0
+    for key in sorted(keys):
+        for folder in sorted(out_dir.rglob(tracklet_folder(key))):
+            pictures = sorted(folder.glob("*.jpg"))
+            for picture in pictures:
+                picture.unlink()
+            count += len(pictures)
+            if not any(folder.iterdir()):
+                folder.rmdir()
+    return count
 
 
 def _is_about(fields: Mapping[bytes, bytes], keys: Collection[TrackKey]) -> Tracklet | ClipFeature | None:

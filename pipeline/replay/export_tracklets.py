@@ -166,9 +166,14 @@ def _plan(tracks: Sequence[LabelledTrack], folder: Path, every_s: float) -> dict
 
 
 def _place(track: LabelledTrack, folder: Path) -> Path:
-    """Where a tracklet's pictures go; an epoch is opaque, and must not name another folder."""
-    epoch = re.sub(r"[^A-Za-z0-9_-]", "_", track.key.epoch)
-    return folder / person_folder(track.person_id) / track.key.camera_id / f"{epoch}-{track.key.track_id:04d}"
+    """Where a tracklet's pictures go."""
+    return folder / person_folder(track.person_id) / tracklet_folder(track.key)
+
+
+def tracklet_folder(key: TrackKey) -> str:
+    """A track's folder below its person's; an epoch is opaque, and must not name another folder."""
+    epoch = re.sub(r"[^A-Za-z0-9_-]", "_", key.epoch)
+    return f"{key.camera_id}/{epoch}-{key.track_id:04d}"
 
 
 def _crop(image: ImageArray, xyxy: FloatArray) -> ImageArray | None:

@@ -18,6 +18,7 @@ from pipeline.reporting.charts import (
     threshold_of,
 )
 from pipeline.reporting.mistake_cards import groups_of
+from pipeline.reporting.names import names_of
 from pipeline.reporting.pages import render_page, write_page
 from pipeline.reporting.presence import Presence
 from pipeline.reporting.report_inputs import Event, Inputs, Reference, read_inputs
@@ -58,7 +59,7 @@ def render_report(inputs: Inputs) -> str:
 
 def _values(inputs: Inputs) -> dict[str, Any]:
     """What the template shows."""
-    names = {e.identity_id: e.name for e in inputs.events if e.kind == "renamed" and e.name}
+    names = names_of(inputs.events)
     visits = visits_of(inputs.events)
     if not inputs.presence.times and not visits:  # somebody's rows without times: a steady rate is the best guess
         inputs.presence.assume_rates(group(inputs.run, "fps"))

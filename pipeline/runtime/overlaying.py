@@ -8,7 +8,7 @@ import logging
 import queue
 import threading
 import time
-from collections import Counter, OrderedDict, deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -21,6 +21,7 @@ from pipeline.bus.connection import bus_errors
 from pipeline.bus.redis_streams import RedisBus
 from pipeline.bus.streams import IDENTITIES, preview_key, stream_key
 from pipeline.errors import BusRefused, BusUnavailable, OutputError
+from pipeline.resolution import IdentityBook
 from pipeline.types import Frame, IdentityEvent, ImageArray, TrackedFrame, TrackKey
 from pipeline.view.overlay import OverlayDrawer
 from pipeline.view.video import VideoWriter
@@ -49,8 +50,7 @@ class IdentityFollower:
     def __init__(self, bus: RedisBus) -> None:
         self._bus = bus
         self._lock = threading.Lock()
-        self._known: OrderedDict[TrackKey, int] = OrderedDict()
-        self._names: dict[int, str] = {}
+        self._book = IdentityBook(remember=MAX_TRACKS)
         self._events: deque[IdentityEvent] = deque(maxlen=MAX_EVENTS)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="identities", daemon=True)
@@ -66,30 +66,17 @@ class IdentityFollower:
         """Note one event."""
         with self._lock:
             self._events.append(event)
-            if event.kind == "merged" and event.other_identity_id is not None:
-                for key, identity_id in self._known.items():
-                    if identity_id == event.identity_id:
-                        self._known[key] = event.other_identity_id
-            elif event.kind == "forgotten":
-                self._known = OrderedDict((k, i) for k, i in self._known.items() if i != event.identity_id)
-                self._names.pop(event.identity_id, None)
-            elif event.key is not None and event.identity_id > 0 and event.kind != "left":
-                self._known[event.key] = event.identity_id
-                self._known.move_to_end(event.key)
-            if event.name:
-                self._names[event.identity_id] = event.name
-            while len(self._known) > MAX_TRACKS:
-                self._known.popitem(last=False)
+            self._book.take(event)
 
     def identities(self, camera_id: str, epoch: str, track_ids: Iterable[int]) -> dict[int, int]:
         """track id → identity id, for those that are known."""
         with self._lock:
-            keys = {i: self._known.get(TrackKey(camera_id, epoch, i)) for i in track_ids}
-        return {track_id: identity_id for track_id, identity_id in keys.items() if identity_id is not None}
+            keys = {i: TrackKey(camera_id, epoch, i) for i in track_ids}
+            return {i: self._book.final(key) for i, key in keys.items() if self._book.is_known(key)}
 
     def names(self) -> dict[int, str]:
         with self._lock:
-            return dict(self._names)
+            return self._book.names()
 
     def events(self) -> list[IdentityEvent]:
         with self._lock:

@@ -4,7 +4,6 @@ import itertools
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,68 +12,17 @@ import numpy.typing as npt
 from pipeline.background.crops import CropStore
 from pipeline.background.files import append_line, write_bytes
 from pipeline.background.local_tracks import FOLDER as LOCAL
-from pipeline.background.local_tracks import write_local_keys
+from pipeline.background.local_tracks import drop_erased_note, read_erased, write_local_keys
 from pipeline.background.references import ReferenceKeeper
 from pipeline.boxes import xyxy_to_xywh
 from pipeline.bus.lines import event_to_json
+from pipeline.resolution import LINKS, IdentityBook
 from pipeline.types import IdentityEvent, ReferenceFrame, TrackKey, Tracklet
 
 _log = logging.getLogger(__name__)
 
 UNIDENTIFIED = 1_000_000  # ids of tracks that were never identified begin here (DESIGN, "Files it writes")
 _ROW = np.dtype([("frame", "<i8"), ("at_s", "<f8"), ("xyxy", "<f4", 4), ("confidence", "<f4"), ("track", "<i4")])
-
-
-@dataclass(frozen=True, slots=True)
-class Assignment:
-    """From this message time on, the track is known as this identity."""
-
-    decided_at_s: float
-    identity_id: int
-
-
-class IdentityBook:
-    """Which track is which identity, as it was known at any time, and as it is finally known."""
-
-    def __init__(self) -> None:
-        self._history: dict[TrackKey, list[Assignment]] = defaultdict(list)
-        self._merged: dict[int, int] = {}
-        self._forgotten: set[int] = set()
-
-    def take(self, event: IdentityEvent) -> None:
-        if event.kind == "merged" and event.other_identity_id is not None:
-            self._merged[event.identity_id] = event.other_identity_id
-        elif event.kind == "forgotten":
-            self._forgotten.add(event.identity_id)
-        elif event.key is not None and event.identity_id > 0 and event.kind != "left":
-            self._history[event.key].append(Assignment(event.decided_at_s, event.identity_id))
-
-    def final(self, key: TrackKey) -> int:
-        """The identity as finally known, merges applied; 0 for none."""
-        history = self._history.get(key)
-        return self._living(history[-1].identity_id) if history else 0
-
-    def identities(self) -> set[int]:
-        """Everybody who was seen, merges and erasures applied."""
-        seen = {self._living(history[-1].identity_id) for history in self._history.values()}
-        return seen - self._forgotten
-
-    def is_forgotten(self, key: TrackKey) -> bool:
-        return any(a.identity_id in self._forgotten for a in self._history.get(key, ()))
-
-    def online(self, key: TrackKey, times_s: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
-        """(T,) the identity that was known before each time; 0 = not known yet."""
-        ids = np.zeros(len(times_s), np.int64)
-        for assignment in self._history.get(key, ()):
-            ids[times_s > assignment.decided_at_s] = assignment.identity_id
-        return ids
-
-    def _living(self, identity_id: int) -> int:
-        seen = set()
-        while identity_id in self._merged and identity_id not in seen:
-            seen.add(identity_id)
-            identity_id = self._merged[identity_id]
-        return identity_id
 
 
 class TrackWriter:
@@ -107,19 +55,22 @@ class TrackWriter:
     def close(self, book: IdentityBook) -> None:
         """Write `tracks/`, `tracks_online/` and `tracks_local/`."""
         strangers = itertools.count(UNIDENTIFIED)  # over all cameras: one id is one track of the site
+        erased = read_erased(self._out_dir)  # while the run went on
         local_keys: list[tuple[int, TrackKey]] = []
         for camera_id, known in self._tracks.items():
             part = self._part(camera_id)
             rows = np.fromfile(part, dtype=_ROW) if part.exists() else np.zeros(0, _ROW)
             keys = [key for key, _ in known]
-            final, online = _ids(rows, keys, book, strangers)
+            gone = {key for key in keys if key in erased or book.is_forgotten(key)}
+            final, online = _ids(rows, keys, book, strangers, gone)
             local = np.where(final < 0, -1, rows["track"].astype(np.int64) + 1)
             for folder, ids in (("tracks", final), ("tracks_online", online), (LOCAL, local)):
                 self._write(self._out_dir / folder / f"{camera_id}.txt", rows, ids)
             self.doubled += int((final >= 0).sum()) - len(_once_a_frame(rows, final))
-            local_keys += [(n, key) for n, key in enumerate(keys, start=1) if not book.is_forgotten(key)]
+            local_keys += [(n, key) for n, key in enumerate(keys, start=1) if key not in gone]
             part.unlink(missing_ok=True)
         write_local_keys(self._out_dir, local_keys)
+        drop_erased_note(self._out_dir)
 
     def _part(self, camera_id: str) -> Path:
         return self._out_dir / "tracks" / f".{camera_id}.part"
@@ -161,20 +112,17 @@ def _every_frame(tracklet: Tracklet) -> npt.NDArray[np.void]:
 
 
 def _ids(
-    rows: npt.NDArray[np.void], keys: list[TrackKey], book: IdentityBook, strangers: Iterator[int]
+    rows: npt.NDArray[np.void], keys: list[TrackKey], book: IdentityBook, strangers: Iterator[int], gone: set[TrackKey]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """(R,) final and online ids; -1 marks rows of forgotten people, which are not written."""
+    """(R,) final and online ids; -1 marks rows of tracks that are `gone`, which are not written."""
     final = np.zeros(len(rows), np.int64)
     online = np.zeros(len(rows), np.int64)
     for number, key in enumerate(keys):
         of_track = rows["track"] == number
-        identity_id = book.final(key)
-        if book.is_forgotten(key):
+        if key in gone:
             final[of_track] = online[of_track] = -1
             continue
-        if identity_id == 0:
-            identity_id = next(strangers)
-        final[of_track] = identity_id
+        final[of_track] = book.final(key) or next(strangers)
         online[of_track] = book.online(key, rows["at_s"][of_track])
     return final, online
 
@@ -208,9 +156,10 @@ class RunRecorder:
     def event(self, event: IdentityEvent) -> list[ReferenceFrame]:
         """Log the event; the reference frames it led to."""
         append_line(self._log_file, event_to_json(event))
+        before = self.book.final(event.key) if event.key is not None else 0
         self.book.take(event)
         self.event_kinds[event.kind] += 1
-        self._keep_crop(event)
+        self._keep_crop(event, before)
         reference = self._references.handle(event) if self._references else None
         return [reference] if reference else []
 
@@ -234,12 +183,17 @@ class RunRecorder:
         self._tracks.close(self.book)
         return late
 
-    def _keep_crop(self, event: IdentityEvent) -> None:
+    def _keep_crop(self, event: IdentityEvent, before: int) -> None:
+        """`before`: who the event's track was taken for until now."""
         if self._crops is None:
             return
-        if event.kind == "merged" and event.other_identity_id is not None:
-            self._crops.merge(event.identity_id, event.other_identity_id)
+        identity_id = self.book.living(event.identity_id)
+        if event.kind == "merged":
+            self._crops.merge(event.identity_id, identity_id)
         elif event.kind == "forgotten":
             self._crops.forget(event.identity_id)
-        elif event.identity_id > 0 and event.key is not None and event.frame is not None:
-            self._crops.add_from_kept(event.identity_id, event.key, event.frame)
+        elif event.identity_id > 0 and event.key is not None:
+            if event.kind in LINKS and before not in (0, identity_id):
+                self._crops.move(before, identity_id, event.key.camera_id, self.book.pictures_of(event.key))
+            if event.frame is not None:
+                self._crops.add_from_kept(identity_id, event.key, event.frame)

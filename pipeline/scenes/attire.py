@@ -15,7 +15,7 @@ from pipeline.scenes.colours import HAIR, SHOES, TOPS, TROUSERS, Lab, farthest_f
 Pattern = Literal["plain", "stripes", "pinstripes", "checks", "halves", "print", "dots"]
 BagKind = Literal["shoulder", "backpack", "tote"]
 HatKind = Literal["beanie", "cap", "brim"]
-Part = Literal["top", "trousers", "shoes", "hair", "bag"]
+Part = Literal["top", "trousers", "shoes", "hair", "bag", "body"]
 T = TypeVar("T")
 
 TOP_PATTERNS: tuple[Pattern, ...] = ("plain", "stripes", "pinstripes", "checks", "halves", "print", "dots")
@@ -24,6 +24,27 @@ BAGS: tuple[BagKind, ...] = ("shoulder", "backpack", "tote")
 HATS: tuple[HatKind, ...] = ("beanie", "cap", "brim")
 PARTS: tuple[Part, ...] = ("top", "trousers", "shoes", "hair", "bag")
 SKIN: tuple[Lab, ...] = (Lab(74, 12, 17), Lab(64, 14, 22), Lab(50, 15, 22), Lab(36, 11, 15))
+QUIET_TOPS: tuple[Lab, ...] = (
+    Lab(24, 2, -8),  # navy black
+    Lab(24, 2, -8),  # worn twice as often as the others
+    Lab(40, 0, 0),  # dark grey
+    Lab(58, 0, 0),  # grey
+    Lab(88, 0, 4),  # white
+    Lab(34, 4, -20),  # dark blue
+    Lab(34, 18, 18),  # brown
+    Lab(42, -8, 18),  # dark olive
+    Lab(70, 4, 18),  # beige
+    Lab(28, 30, 8),  # wine red
+)
+QUIET_TROUSERS: tuple[Lab, ...] = (
+    Lab(22, 0, -4),  # black
+    Lab(22, 0, -4),  # worn twice as often as the others
+    Lab(40, 0, -34),  # jeans
+    Lab(62, -4, -22),  # washed jeans
+    Lab(42, 0, 0),  # dark grey
+    Lab(74, 4, 20),  # sand
+)
+QUIET_BAGS: tuple[Lab, ...] = (Lab(22, 0, 0), Lab(34, 18, 18), Lab(52, 0, -4))
 HEMS = (-0.45, -0.25, 0.0, 0.0)  # jackets of two lengths, the coat as photographed
 BUILDS = (0.9, 1.12)  # width over the cutout's
 TWIN_DISTANCE = 30.0  # ΔE between look-alikes in the part that differs: clear in neutral light, not under any
@@ -109,9 +130,46 @@ def _draw_attire(rng: np.random.Generator) -> Attire:
     )
 
 
+def choose_quiet_attires(count: int, bodies: int, rng: np.random.Generator) -> list[Attire]:
+    """`count` attires as in a street in autumn: dark and mostly plain, and no two of one body quite alike."""
+    chosen: list[Attire] = []
+    while len(chosen) < count:
+        same_body = [_look(attire) for attire in chosen[len(chosen) % bodies :: bodies]]
+        for _ in range(_TRIES):
+            attire = _draw_quiet_attire(rng)
+            look = _look(attire)
+            if all(np.linalg.norm(look - other) >= QUIET_DISTANCE for other in same_body):
+                break
+        chosen.append(attire)
+    return chosen
+
+
+QUIET_DISTANCE = 12.0  # of `_look`: about a clear difference in one small thing, or a slight one in a large one
+_TRIES = 100  # with more people than there are quiet clothes, two are alike
+
+
+def _draw_quiet_attire(rng: np.random.Generator) -> Attire:
+    patterned = rng.random() < 0.2
+    bag = Bag(_pick(BAGS, rng), _pick(QUIET_BAGS, rng)) if rng.random() < 0.4 else None
+    hat = Hat(_pick(HATS[:2], rng), _pick(QUIET_TOPS, rng)) if rng.random() < 0.15 else None
+    return Attire(
+        top=_draw_cloth(QUIET_TOPS, TOP_PATTERNS[1:4] if patterned else ("plain",), rng),
+        trousers=Cloth(_pick(QUIET_TROUSERS, rng)),
+        shoes=_pick(SHOES, rng),
+        hair=_pick(HAIR, rng),
+        skin=_pick(SKIN, rng),
+        hem=_pick(HEMS, rng),
+        build=float(rng.uniform(*BUILDS)),
+        long_hair=bool(rng.random() < 0.35),
+        bag=bag,
+        hat=hat,
+    )
+
+
 def _draw_cloth(colours: Sequence[Lab], patterns: Sequence[Pattern], rng: np.random.Generator) -> Cloth:
     colour, pattern = _pick(colours, rng), _pick(patterns, rng)
-    return Cloth(colour, pattern, _pick([other for other in colours if colour_distance(other, colour) > 35], rng))
+    others = [other for other in colours if colour_distance(other, colour) > 35]
+    return Cloth(colour, pattern, _pick(others or [farthest_from(colour, colours)], rng))
 
 
 def _pick(choices: Sequence[T], rng: np.random.Generator) -> T:
@@ -121,6 +179,11 @@ def _pick(choices: Sequence[T], rng: np.random.Generator) -> T:
 def colour_distance(first: Lab, second: Lab) -> float:
     """ΔE (CIE 1976)."""
     return float(np.linalg.norm(np.subtract(first, second)))
+
+
+def farthest_from(colour: Lab, colours: Sequence[Lab]) -> Lab:
+    """The one of the colours that differs most."""
+    return max(colours, key=lambda other: colour_distance(other, colour))
 
 
 def _look(attire: Attire) -> npt.NDArray[np.float64]:
@@ -182,7 +245,10 @@ def differing_parts(attire: Attire) -> tuple[Part, ...]:
 
 
 def vary(attire: Attire, part: Part, rng: np.random.Generator) -> Attire:
-    """The same attire with one part changed, by at least TWIN_DISTANCE in colour where the palette allows."""
+    """The same attire with one part changed, by at least TWIN_DISTANCE in colour where the palette allows.
+
+    `body` leaves all clothes as they are and changes who is inside: hair, skin and build.
+    """
     if part == "bag":
         if attire.bag is None:
             return replace(attire, bag=Bag(_pick(BAGS, rng), _other_colour(TOPS, attire.top.colour, rng)))
@@ -191,9 +257,22 @@ def vary(attire: Attire, part: Part, rng: np.random.Generator) -> Attire:
         return replace(attire, hair=_other_colour(HAIR, attire.hair, rng))
     if part == "shoes":
         return replace(attire, shoes=_other_colour(SHOES, attire.shoes, rng))
+    if part == "body":
+        return _other_body(attire, rng)
     if part == "top":
         return replace(attire, top=_redye(attire.top, TOPS, rng))
     return replace(attire, trousers=_redye(attire.trousers, TROUSERS, rng))
+
+
+def _other_body(attire: Attire, rng: np.random.Generator) -> Attire:
+    """The same clothes on somebody of other hair and skin, and as slim as the other one is broad."""
+    return replace(
+        attire,
+        hair=_other_colour(HAIR, attire.hair, rng),
+        skin=_other_colour(SKIN, attire.skin, rng),
+        long_hair=not attire.long_hair,
+        build=BUILDS[0] if attire.build > sum(BUILDS) / 2 else BUILDS[1],
+    )
 
 
 def _redye(cloth: Cloth, palette: Sequence[Lab], rng: np.random.Generator) -> Cloth:
@@ -202,4 +281,4 @@ def _redye(cloth: Cloth, palette: Sequence[Lab], rng: np.random.Generator) -> Cl
 
 def _other_colour(palette: Sequence[Lab], colour: Lab, rng: np.random.Generator) -> Lab:
     far = [other for other in palette if colour_distance(other, colour) >= TWIN_DISTANCE]
-    return _pick(far or [max(palette, key=lambda other: colour_distance(other, colour))], rng)
+    return _pick(far or [farthest_from(colour, palette)], rng)

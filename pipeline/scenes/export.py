@@ -11,7 +11,7 @@ difficulty.json           only of a scene with difficulties: their strengths, an
 
 import csv
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -78,7 +78,7 @@ def write_scene(
     out_dir: Path,
     *,
     images: bool = False,
-    mask_every: int = MASK_EVERY,
+    mask_every: int | None = MASK_EVERY,
     progress: Progress | None = None,
 ) -> WrittenScene:
     """Render every camera of the scenario into `out_dir`.
@@ -86,14 +86,14 @@ def write_scene(
     Args:
         out_dir: made when absent; must be empty.
         images: lossless PNG folders instead of H.264 videos.
-        mask_every: frames between two label maps, from frame 1.
+        mask_every: frames between two label maps, from frame 1; None: no label maps.
         progress: called after each frame with frames done and frames in all.
 
     Raises:
         OutputError: the folder holds something, or cannot be written.
         ValueError: `mask_every` below 1.
     """
-    if mask_every < 1:
+    if mask_every is not None and mask_every < 1:
         raise ValueError(f"expected mask_every of at least 1, got {mask_every}")
     try:
         return _write(scenario, _empty_folder(Path(out_dir)), images, mask_every, _Counter(scenario, progress))
@@ -123,31 +123,29 @@ def _empty_folder(folder: Path) -> Path:
     return folder
 
 
-def _write(scenario: Scenario, folder: Path, images: bool, mask_every: int, counter: _Counter) -> WrittenScene:
+def _write(scenario: Scenario, folder: Path, images: bool, mask_every: int | None, counter: _Counter) -> WrittenScene:
     truth = folder / "gt"
-    truth.mkdir()
-    visits: list[Visit] = []
+    rows_of: dict[str, list[TruthRow]] = {}
     sources: dict[str, Path] = {}
     for camera in scenario.cameras:
         scene = SceneCamera(scenario, camera.id)
         sources[camera.id] = folder / (camera.id if images else f"{camera.id}.mp4")
         masks = folder / "masks" / camera.id
-        masks.mkdir(parents=True)
-        rows: list[TruthRow] = []
+        if mask_every is not None:
+            masks.mkdir(parents=True)
+        rows = rows_of[camera.id] = []
         open_writer = _image_writer if images else _video_writer
         with open_writer(sources[camera.id], scene, scenario.fps) as write_image:
             for index in range(len(scene)):
                 frame, seen = scene.render(index)
                 write_image(index, frame.image)
                 rows.extend(truth_rows(index + 1, seen))
-                if index % mask_every == 0:
+                if mask_every is not None and index % mask_every == 0:
                     _write_png(masks / f"{index + 1:06d}.png", seen.labels)
                 counter.step()
-        _write_rows(truth / f"{camera.id}.txt", rows)
-        visits.extend(find_visits(camera.id, rows))
-    _write_visits(truth / "visits.csv", visits)
+    write_truth(truth, rows_of)
     _write_png(folder / "people.png", people_sheet(scenario.people))
-    _write_config(folder / "site.yaml", sources)
+    _write_config(folder / "site.yaml", sources, mask_every is not None)
     if scenario.difficulty is not None:
         _write_difficulty(folder / "difficulty.json", scenario, scenario.difficulty)
     return WrittenScene(folder, folder / "site.yaml", truth, folder / "people.png", sources)
@@ -182,6 +180,16 @@ def find_visits(camera_id: str, rows: Sequence[TruthRow]) -> list[Visit]:
     return visits
 
 
+def write_truth(folder: Path, rows_of: Mapping[str, Sequence[TruthRow]]) -> None:
+    """Write `<camera>.txt` and `visits.csv` into a folder that may not exist yet; rows of a camera by frame."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for camera_id, rows in rows_of.items():
+        _write_rows(folder / f"{camera_id}.txt", rows)
+    _write_visits(
+        folder / "visits.csv", [v for camera_id, rows in rows_of.items() for v in find_visits(camera_id, rows)]
+    )
+
+
 def _write_rows(path: Path, rows: Sequence[TruthRow]) -> None:
     lines = []
     for row in rows:
@@ -198,12 +206,11 @@ def _write_visits(path: Path, visits: Sequence[Visit]) -> None:
         writer.writerows([*visit, "sure"] for visit in visits)
 
 
-def _write_config(path: Path, sources: dict[str, Path]) -> None:
+def _write_config(path: Path, sources: dict[str, Path], masks: bool) -> None:
     cameras = [{"id": camera_id, "source": source.name} for camera_id, source in sources.items()]
     text = yaml.safe_dump({"site": "generated", "cameras": cameras}, sort_keys=False)
-    path.write_text(
-        "# A generated scene: ground truth in gt/, exact masks in masks/, its people in people.png\n" + text
-    )
+    exact = ", exact masks in masks/" if masks else ""
+    path.write_text(f"# A generated scene: ground truth in gt/{exact}, its people in people.png\n{text}")
 
 
 def _write_difficulty(path: Path, scenario: Scenario, difficulty: Difficulty) -> None:

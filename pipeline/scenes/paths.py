@@ -1,11 +1,13 @@
 """One person's way through one camera's picture."""
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 Side = Literal["left", "right"]
 
@@ -33,6 +35,16 @@ class Pose:
     depth: float
     faces_left: bool
     walked_m: float
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Poses:
+    """Where a person stands at several times, (N,) each; fields as of `Pose`."""
+
+    x: npt.NDArray[np.float64]
+    depth: npt.NDArray[np.float64]
+    faces_left: npt.NDArray[np.bool_]
+    walked_m: npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -76,10 +88,24 @@ class Walk:
         metres = np.interp([at_s - _SPEED_S / 2, at_s + _SPEED_S / 2], times, walked)
         return float(metres[1] - metres[0]) / self.metres_wide / _SPEED_S
 
-    def _faces_left(self, at_s: float) -> bool:
-        moves = [(b.at_s, b.x - a.x) for a, b in pairwise(self.waypoints) if b.x != a.x]
-        begun = [dx for (end_s, dx), start_s in zip(moves, self._move_starts(), strict=True) if start_s <= at_s]
-        return (begun or [moves[0][1]])[-1] < 0
+    def poses(self, times_s: npt.NDArray[np.float64]) -> Poses:
+        """Where the person is at times (N,), all of them within the walk."""
+        times, xs, depths, walked = self._table
+        starts_s, left = self._moves
+        place = np.clip(np.searchsorted(starts_s, times_s, side="right") - 1, 0, None)
+        return Poses(
+            np.interp(times_s, times, xs),
+            np.interp(times_s, times, depths),
+            np.array(left, bool)[place],
+            np.interp(times_s, times, walked),
+        )
 
-    def _move_starts(self) -> list[float]:
-        return [a.at_s for a, b in pairwise(self.waypoints) if b.x != a.x]
+    @cached_property
+    def _moves(self) -> tuple[list[float], list[bool]]:
+        """When each movement begins, and whether it goes to the left."""
+        moves = [(a.at_s, b.x < a.x) for a, b in pairwise(self.waypoints) if b.x != a.x]
+        return [start_s for start_s, _ in moves], [left for _, left in moves]
+
+    def _faces_left(self, at_s: float) -> bool:
+        starts_s, left = self._moves
+        return left[max(bisect_right(starts_s, at_s) - 1, 0)]

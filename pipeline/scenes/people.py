@@ -1,8 +1,9 @@
 """Any number of people who can be told apart, made from the two cutouts by recolouring clothes and hair."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import cv2
 import numpy as np
@@ -13,6 +14,7 @@ from pipeline.scenes.attire import (
     Likeness,
     Part,
     choose_attires,
+    choose_quiet_attires,
     differing_parts,
     pair_lookalikes,
     vary,
@@ -24,7 +26,9 @@ from pipeline.scenes.dyeing import dye, to_bgr, to_lab
 from pipeline.scenes.garments import dress
 from pipeline.types import ImageArray
 
-Wardrobe = Literal["plain", "rich"]
+Wardrobe = Literal["plain", "rich", "quiet"]
+
+ChooseAttires: TypeAlias = Callable[[int, int, np.random.Generator], list[Attire]]
 
 _HEIGHTS = (0.94, 1.06)  # share of the average height, about 1.62 to 1.82 m
 _SHEET_HEIGHT_PX = 320
@@ -60,29 +64,40 @@ class Person:
     likeness: Likeness | None = None
 
 
-def make_people(count: int, seed: int, wardrobe: Wardrobe = "plain", *, lookalikes: float = 0.0) -> list[Person]:
+def make_people(
+    count: int,
+    seed: int,
+    wardrobe: Wardrobe = "plain",
+    *,
+    lookalikes: float = 0.0,
+    alike: Mapping[int, Likeness] | None = None,
+) -> list[Person]:
     """`count` people with ids from 1.
 
     Args:
         wardrobe: `plain` recolours four parts; any two people keep `colours.minimum_distance(count)`. `rich` adds
-            patterns, hems, bags, hats, hair, skin and builds, for 60 people and more that can be told apart.
-        lookalikes: share of the people that have a look-alike; of the rich wardrobe only.
+            patterns, hems, bags, hats, hair, skin and builds, for 60 people and more that can be told apart. `quiet`
+            has the same parts, in the dark and plain colours that most people wear.
+        lookalikes: share of the people that have a look-alike; not of the plain wardrobe.
+        alike: id of a copy -> whom it resembles and but for what, instead of a share drawn at random. Both must have
+            the same body: ids that are both odd or both even.
 
     Raises:
-        ValueError: a negative count, a share outside 0 to 1, look-alikes in plain clothes.
+        ValueError: a negative count, a share outside 0 to 1, look-alikes in plain clothes, of two bodies, or of copies.
         SourceUnavailable: the picture they are cut from is absent.
     """
     if count < 0:
         raise ValueError(f"expected a count of people of at least 0, got {count}")
     if not 0 <= lookalikes <= 1:
         raise ValueError(f"expected a share of look-alikes of 0 to 1, got {lookalikes}")
-    if wardrobe == "plain" and lookalikes > 0:
+    if wardrobe == "plain" and (lookalikes > 0 or alike):
         raise ValueError("expected the rich wardrobe for look-alikes, got the plain one")
     if count == 0:
         return []
-    if wardrobe == "rich":
-        return _rich_people(count, seed, lookalikes)
-    return _plain_people(count, seed)
+    if wardrobe == "plain":
+        return _plain_people(count, seed)
+    choose = choose_attires if wardrobe == "rich" else choose_quiet_attires
+    return _dressed_people(count, seed, choose, lookalikes, alike)
 
 
 def _plain_people(count: int, seed: int) -> list[Person]:
@@ -120,27 +135,57 @@ def _plain_people(count: int, seed: int) -> list[Person]:
     return people
 
 
-def _rich_people(count: int, seed: int, lookalikes: float) -> list[Person]:
+def _dressed_people(
+    count: int, seed: int, choose: ChooseAttires, lookalikes: float, alike: Mapping[int, Likeness] | None
+) -> list[Person]:
     cutouts = read_cutouts()
     rng = np.random.default_rng([seed, 6])
-    attires = choose_attires(count, len(cutouts), rng)
+    attires = choose(count, len(cutouts), rng)
     heights = rng.permutation(np.linspace(*_HEIGHTS, count))
     steps = rng.random(count)
+    if alike is None:
+        pairs = pair_lookalikes(count, len(cutouts), lookalikes, np.random.default_rng([seed, 7]))
+        copies = _draw_parts(attires, pairs, rng)
+    else:
+        copies = _given_parts(count, len(cutouts), alike)
     models: dict[int, tuple[int, Part]] = {}
-    for copy, model in pair_lookalikes(count, len(cutouts), lookalikes, np.random.default_rng([seed, 7])).items():
-        parts = differing_parts(attires[model])
-        taken = {part for other, part in models.values() if other == model}
-        part = parts[int(rng.integers(len(parts)))]
-        models[copy] = (model, part if part not in taken else next(p for p in parts if p not in taken))
-        attires[copy] = vary(attires[model], models[copy][1], rng)
-        heights[copy] = heights[model]
+    for copy, model, part in copies:  # the drawing of parts and of what they become takes turns
+        models[copy] = (model, part)
+        attires[copy] = vary(attires[model], part, rng)
+        if part != "body":
+            heights[copy] = heights[model]
     return [
-        _rich_person(i + 1, cutouts[i % len(cutouts)], attires[i], (float(heights[i]), float(steps[i])), models.get(i))
+        _dressed_person(
+            i + 1, cutouts[i % len(cutouts)], attires[i], (float(heights[i]), float(steps[i])), models.get(i)
+        )
         for i in range(count)
     ]
 
 
-def _rich_person(
+def _draw_parts(
+    attires: Sequence[Attire], pairs: Mapping[int, int], rng: np.random.Generator
+) -> Iterator[tuple[int, int, Part]]:
+    """(place of a copy, of its model, the part that differs), another part for each copy of a model."""
+    drawn: dict[int, list[Part]] = defaultdict(list)
+    for copy, model in pairs.items():
+        parts, taken = differing_parts(attires[model]), drawn[model]
+        part = parts[int(rng.integers(len(parts)))]
+        taken.append(part if part not in taken else next(p for p in parts if p not in taken))
+        yield copy, model, taken[-1]
+
+
+def _given_parts(count: int, bodies: int, alike: Mapping[int, Likeness]) -> Iterator[tuple[int, int, Part]]:
+    for copy_id, (model_id, part) in sorted(alike.items()):
+        known = all(1 <= person_id <= count for person_id in (copy_id, model_id))
+        if not known or copy_id == model_id or model_id in alike or (copy_id - model_id) % bodies:
+            raise ValueError(
+                f"alike: expected two of {count} people with the same body, the model nobody's copy, "
+                f"got {copy_id} like {model_id}"
+            )
+        yield copy_id - 1, model_id - 1, part
+
+
+def _dressed_person(
     person_id: int, cutout: Cutout, attire: Attire, gait: tuple[float, float], model: tuple[int, Part] | None
 ) -> Person:
     """`gait`: height and first step; `model`: place (from 0) of whom the person looks like, and the differing part."""

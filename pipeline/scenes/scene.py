@@ -16,7 +16,7 @@ from pipeline.scenes.sprites import SpriteBook
 from pipeline.scenes.walks import Scenario, steps
 from pipeline.types import FloatArray, Frame, ImageArray, IntArray
 
-_BOB = 0.012  # share of the height by which a walker rises and falls
+BOB = 0.012  # share of the height by which a walker rises and falls
 _NOISE_FIELDS = 4
 _NOISE_MARGIN_PX = 64  # a field is larger than the picture, so that each frame cuts another part out of it
 _OBSTACLE_SHADOW = (0.55, 0.04)  # half axes, shares of the obstacle's width
@@ -99,7 +99,7 @@ class SceneCamera:
         height = round(self.camera.person_px(pose.depth) * person.height)
         phase = steps(pose, person)
         picture = self._sprites.picture(person, phase, pose.faces_left, height)
-        bob = _BOB * height * abs(np.cos(2 * np.pi * phase))
+        bob = BOB * height * abs(np.cos(2 * np.pi * phase))
         left = round(pose.x * self.camera.width_px - picture.shape[1] / 2)
         top = round(self.camera.foot_y(pose.depth) - bob) - height
         return Placed(

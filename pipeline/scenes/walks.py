@@ -5,8 +5,10 @@ The demo's cameras form a ring: who leaves one to the right enters the next from
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.scenes.cameras import DEMO_CAMERAS, SyntheticCamera, make_cameras
 from pipeline.scenes.crowds import Crowd
@@ -14,6 +16,8 @@ from pipeline.scenes.difficulty import Difficulty
 from pipeline.scenes.harden import harden
 from pipeline.scenes.paths import Pose, Side, Walk, Waypoint
 from pipeline.scenes.people import Person, Wardrobe, make_people
+
+Metres = TypeVar("Metres", np.float64, npt.NDArray[np.float64])
 
 FPS = 10.0
 DEMO_SEED = 7
@@ -233,4 +237,9 @@ def _opposite(side: Side) -> Side:
 
 def steps(pose: Pose, person: Person) -> float:
     """Phase of the person's legs, 0 to 1 over two steps."""
-    return (person.step + pose.walked_m / (_CYCLE_M * person.height)) % 1.0
+    return float(phases(np.float64(pose.walked_m), person))
+
+
+def phases(walked_m: Metres, person: Person) -> Metres:
+    """The same for somebody who has walked so many metres."""
+    return (person.step + walked_m / (_CYCLE_M * person.height)) % 1.0

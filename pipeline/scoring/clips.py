@@ -32,18 +32,23 @@ class LabelledClip:
 
     Attributes:
         visit: number of the person's stay in that camera, from 1.
-        embedding: (D,) float32, norm 1. quality: 0 to 1.
-        start_s, end_s: first and last crop of the clip.
     """
 
-    camera_id: str
+    clip: ClipFeature
     person_id: int
     visit: int
-    key: TrackKey
-    embedding: FloatArray
-    quality: float
-    start_s: float
-    end_s: float
+
+    @property
+    def camera_id(self) -> str:
+        return self.clip.camera_id
+
+    @property
+    def key(self) -> TrackKey:
+        return self.clip.key
+
+    @property
+    def embedding(self) -> FloatArray:
+        return self.clip.embedding
 
     @property
     def view(self) -> tuple[str, int]:
@@ -125,9 +130,7 @@ class _PeopleOfTracks:
         person = int(people[0])
         frame = int(judged.frames[on_somebody[len(on_somebody) // 2]])
         visit = self._visits.number(clip.camera_id, person, frame)
-        return LabelledClip(
-            clip.camera_id, person, visit, clip.key, clip.embedding, clip.quality, clip.start_s, clip.end_s
-        )
+        return LabelledClip(clip, person, visit)
 
     def _judge(self, tracklet: Tracklet) -> _Judged:
         annotated = self._truth.cameras[tracklet.camera_id].annotated

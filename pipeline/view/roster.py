@@ -92,6 +92,7 @@ class Roster:
             known = known or _Known(identity_id, first_seen_s=event.at_s)
             self._known[identity_id] = replace(
                 known,
+                name=event.name or known.name,
                 camera_id=event.key.camera_id if event.key else known.camera_id,
                 present=True,
                 last_seen_s=max(known.last_seen_s, event.at_s),

@@ -58,7 +58,9 @@ def event_text(
     """What happened, as the end of a sentence that begins with the identity; an unknown kind is given as it is."""
     away = f" after {duration_text(absent_s)}" if absent_s is not None else ""
     seen = ", ".join(via)
-    other = f"#{other_identity_id}" if other_identity_id is not None else "another identity"
+    other = (
+        f"#{other_identity_id}" if other_identity_id else "another identity" if other_identity_id is None else "nobody"
+    )
     words = {
         "entered": f"entered {camera_id}",
         "handed_over": f"went to {camera_id}" + (f" from {seen}" if seen else ""),
@@ -69,7 +71,7 @@ def event_text(
         "merged": f"is the same person as {other}",
         "split": f"was split from {other}",
         "reassigned": f"was taken for {other} in {camera_id}",
-        "renamed": f"is called {name}",
+        "renamed": f"is called {name}" if name else "has no name any more",
         "forgotten": "was erased",
     }
     return words.get(kind) or f"{kind} {camera_id}".strip()

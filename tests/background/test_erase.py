@@ -150,6 +150,66 @@ def test_events_of_the_person_go_and_others_lose_only_the_mention(tmp_path: Path
     assert report.counts == {"event_lines": 2, "events_scrubbed": 2}
 
 
+def test_a_track_that_was_only_taken_for_the_person_stays(tmp_path: Path) -> None:
+    write_local_keys(tmp_path, [(1, TrackKey("door", "1", 5)), (2, TrackKey("door", "1", 6))])
+    write_rows(tmp_path, "tracks_local", [row(1, 1, 0), row(1, 2, 1)])
+    taken_for = event(3, "reassigned", 6, key=["door", "1", 6], other_identity_id=5)
+    write_lines(
+        tmp_path / "identities.jsonl",
+        [event(1, "entered", 5), event(2, "continued", 5, key=["door", "1", 6]), taken_for],
+    )
+    erase_identity_files(tmp_path, 5)
+    assert events(tmp_path) == [{**taken_for, "other_identity_id": None}]
+    assert read_local_keys(tmp_path) == [(2, TrackKey("door", "1", 6))]
+
+
+def test_what_was_said_of_the_persons_tracks_under_another_number_goes_with_its_pictures(tmp_path: Path) -> None:
+    pointer = {"host": "h", "camera_id": "door", "captured_at_s": 10.0, "file": "kept/a.jpg"}
+    key = ["door", "1", 7]
+    write_lines(
+        tmp_path / "identities.jsonl",
+        [
+            event(1, "entered", 5),
+            event(2, "entered", 6, key=key, at_s=9.0, frame=pointer),
+            event(3, "reassigned", 5, key=key, at_s=9.0, other_identity_id=6),
+            event(4, "reentered", 6, key=["door", "1", 8], at_s=30.0, previous_key=key),
+        ],
+    )
+    store = CropStore(tmp_path, 3)
+    store.add(6, "door", 10.0, IMAGE[:50, :20], 0.5)
+    store.add(6, "door", 31.0, IMAGE[:50, :20], 0.5)
+    reference(tmp_path, (6, 0), taken_for=6, at_s=10.0)
+    erase_identity_files(tmp_path, 5)
+    (left,) = events(tmp_path)
+    assert left["sequence"] == 4 and left["previous_key"] is None
+    assert [crop.captured_at_s for crop in store.of(6)] == [31.0] and store.of(5) == []
+    assert not list((tmp_path / "references").glob("*.png"))
+
+
+def test_search_results_in_the_folder_go_and_other_files_stay(tmp_path: Path) -> None:
+    write_lines(tmp_path / "identities.jsonl", [event(1, "entered", 5)])
+    for name in ("found.html", "sheet.JPG", "sheet.png", "notes.txt", "other.json", "metrics.json"):
+        (tmp_path / name).write_text('{"asked": 1}')
+    (tmp_path / "found.json").write_text('{"schema": 1, "asked": {}, "sections": [], "why": null}')
+    before = snapshot(tmp_path)
+    assert "search_results" not in erase_identity_files(tmp_path, 6).counts and snapshot(tmp_path) == before
+    report = erase_identity_files(tmp_path, 5)
+    assert report.counts["search_results"] == 4 and len(report.notes) == 3
+    assert sorted(p.name for p in tmp_path.glob("*.*") if p.suffix != ".lock") == [
+        "identities.jsonl",
+        "metrics.json",
+        "notes.txt",
+        "other.json",
+    ]
+
+
+def test_tracks_that_only_somebody_else_knew_of_go_too(tmp_path: Path) -> None:
+    write_local_keys(tmp_path, [(1, TrackKey("door", "1", 5)), (2, TrackKey("door", "1", 6))])
+    write_rows(tmp_path, "tracks_local", [row(1, 1, 0), row(1, 2, 1)])
+    erase_identity_files(tmp_path, 5, known=frozenset({TrackKey("door", "1", 5)}))
+    assert (tmp_path / "tracks_local/door.txt").read_text() == row(1, 2, 1)
+
+
 @pytest.mark.parametrize("named", [3, 5, 8])
 def test_ids_that_were_merged_are_one_person(tmp_path: Path, named: int) -> None:
     merges = [event(4, "merged", 5, other_identity_id=3), event(5, "merged", 8, other_identity_id=5)]

@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import pytest
 
 from pipeline.background import reference_book
-from pipeline.background.reference_book import ReferenceBook
-from pipeline.types import TrackKey
+from pipeline.background.reference_book import ReferenceBook, TrackIdentities
+from pipeline.types import EventKind, IdentityEvent, TrackKey
 
 DOOR, HALL = TrackKey("door", "1", 1), TrackKey("hall", "1", 1)
 
@@ -62,3 +64,45 @@ def test_the_book_stays_small(monkeypatch: pytest.MonkeyPatch) -> None:
         book.renew(TrackKey("door", "1", i), i, i)
     assert book.fresh("door", 49) and not book.fresh("door", 1)
     assert len(book._entries) == 10
+
+
+def said(kind: EventKind, identity_id: int, key: TrackKey | None = DOOR, other: int | None = None) -> IdentityEvent:
+    return IdentityEvent(1, kind, identity_id, key, 0.0, 1.0, other_identity_id=other)
+
+
+def test_tracks_are_who_the_events_say_through_chains_of_corrections() -> None:
+    tracks = TrackIdentities(ReferenceBook())
+    told = [
+        (said("unknown", 0), 0),
+        (said("reassigned", 2, other=0), 2),
+        (said("merged", 2, None, other=1), 1),
+        (said("split", 3, other=1), 3),
+        (said("reassigned", 1, other=3), 1),
+        (said("left", 1), 1),
+        (said("merged", 1, None, other=4), 4),
+        (said("forgotten", 4, None), 0),
+    ]
+    for event, expected in told:
+        tracks.take(event)
+        assert tracks.of(DOOR) == expected, event.kind
+
+
+@pytest.mark.parametrize("kind", ["split", "reassigned"])
+def test_a_reference_of_a_track_that_turned_out_to_be_somebody_else_is_stale(kind: EventKind) -> None:
+    book = ReferenceBook()
+    tracks = TrackIdentities(book)
+    tracks.take(said("entered", 1))
+    book.renew(DOOR, 1, 10)
+    tracks.take(said(kind, 2, other=1))
+    assert not book.fresh("door", 1) and not book.fresh("door", 2)
+
+
+def test_a_correction_ends_no_track() -> None:
+    book = ReferenceBook()
+    tracks = TrackIdentities(book)
+    other = TrackKey("door", "1", 2)
+    tracks.take(said("entered", 2, other))
+    tracks.take(said("entered", 1))
+    book.renew(other, 2, 10)
+    tracks.take(replace(said("reassigned", 2, other=1), previous_key=other))
+    assert book.fresh("door", 2)

@@ -11,8 +11,11 @@ from pipeline.types import (
     FramePointer,
     Health,
     IdentityEvent,
+    Merge,
     ReferenceFrame,
     ReferenceSubject,
+    Rename,
+    Split,
     Tick,
     TrackedFrame,
     TrackKey,
@@ -42,11 +45,14 @@ def clip(sequence: int = 1, key: TrackKey = KEY, seed: int = 0) -> ClipFeature:
         quality=0.75,
         model_id="osnet_x0_25-1a2b3c4d",
         frame=POINTER,
+        seen_s=np.array([10.0, 10.2, 10.4]),
+        seen_xyxy=np.array([[5, 6, 25, 66], [6, 6, 26, 66], [7, 6, 27, 66]], np.float32),
+        picture_px=(640, 360),
     )
 
 
 def tick(sequence: int = 1, camera_id: str = "door") -> Tick:
-    return Tick(camera_id, "1", sequence, sequence * 0.5)
+    return Tick(camera_id, "1", sequence, sequence * 0.5, (3, 5))
 
 
 def tracklet(key: TrackKey = KEY) -> Tracklet:
@@ -60,7 +66,17 @@ def event(sequence: int = 1, identity_id: int = 7, key: TrackKey | None = KEY, *
         "kind": "reentered",
         "at_s": 10.0,
         "decided_at_s": 11.0,
-        "evidence": Evidence(0.31, 0.42, (9, 0.55), 1.0, ((4, "in the same camera at the same time"),), 2),
+        "evidence": Evidence(
+            0.31,
+            0.42,
+            (9, 0.55),
+            1.0,
+            ((4, "in the same camera at the same time"),),
+            2,
+            cost=0.27,
+            place_m=0.4,
+            basis=("appearance", "place"),
+        ),
         "absent_s": 33.5,
         "via": ("hall",),
         "previous_key": TrackKey("door", "1", 1),
@@ -96,6 +112,9 @@ def examples() -> dict[str, BusMessage]:
         "tick": tick(),
         "camera": CameraState("door", "1", 9, 12.0, "offline"),
         "forget": Forget(7, 1),
+        "rename": Rename(7, "visitor 12", 1),
+        "merge": Merge(7, 4, 1),
+        "split": Split(7, (KEY, TrackKey("hall", "1", 2)), 1, to_id=4),
         "identity": event(),
         "reference": reference(),
         "tracks": tracked_frame(),

@@ -7,7 +7,7 @@ from pipeline.bus.erase import erase_identity
 from pipeline.bus.redis_streams import RedisBus
 from pipeline.bus.server import EmbeddedServer
 from pipeline.bus.streams import CLIPS, DEAD_LETTERS, IDENTITIES, REFERENCES, stream_key, tracks
-from pipeline.types import TrackKey
+from pipeline.types import Forget, Merge, Rename, Split, TrackKey
 
 OTHER = TrackKey("door", "1", 5)
 
@@ -51,6 +51,23 @@ def test_everything_about_one_person_goes_and_everything_else_stays(bus: RedisBu
     again = RedisBus(bus._url, bus.site)
     assert len(again.receive(CLIPS, "matcher", 0.0)) == 5  # the erased ones are settled, not lost
     assert again.counters.lost == 0
+
+
+def test_orders_about_the_person_go_with_their_name_and_those_to_forget_stay(bus: RedisBus) -> None:
+    doomed = [Rename(7, "Ann", 1), Merge(7, 4, 2), Merge(4, 7, 3), Split(4, (OTHER, KEY), 4), Split(7, (OTHER,), 5)]
+    kept = [Forget(7, 6), Rename(4, "Bea", 7), Merge(4, 5, 8), Split(4, (OTHER,), 9, to_id=7)]
+    for order in (*doomed, *kept):
+        bus.publish(CLIPS, order)
+    assert erase_identity(bus.client, bus.site, 7, [KEY]) == {CLIPS: len(doomed)}
+    assert [d.message for d in bus.read(CLIPS, "0", 0.0)] == kept
+
+
+def test_that_a_track_was_taken_for_the_person_stays_with_whose_it_is(bus: RedisBus) -> None:
+    for n, kind in enumerate(("split", "reassigned"), start=1):
+        bus.publish(IDENTITIES, event(n, 8, OTHER, kind=kind, other_identity_id=7, previous_key=None))
+    bus.publish(IDENTITIES, event(3, 7, KEY, kind="split", other_identity_id=8, previous_key=None))
+    assert erase_identity(bus.client, bus.site, 7, [KEY]) == {IDENTITIES: 1}
+    assert [d.message.sequence for d in bus.read(IDENTITIES, "0", 0.0)] == [1, 2]  # type: ignore[union-attr]
 
 
 def test_a_site_without_streams_has_nothing_to_erase(bus: RedisBus) -> None:

@@ -1,29 +1,20 @@
 import json
-import threading
 from dataclasses import replace
-from itertools import count
 
-import numpy as np
 import pytest
+from ordered_site import RED, RunningMatcher, clip, files_of, key, log_of, messages_in
 
-from pipeline.build import build_matcher
-from pipeline.bus.lines import event_from_json, event_to_json
-from pipeline.bus.redis_streams import RedisBus
-from pipeline.bus.state import Lease, RedisState
-from pipeline.bus.streams import CLIPS, IDENTITIES, MATCHER_GROUP
+from pipeline.bus.lines import event_to_json
+from pipeline.bus.state import Lease
+from pipeline.bus.streams import CLIPS, IDENTITIES
 from pipeline.commands.forget import forget
-from pipeline.config import BusConfig, CameraConfig, Config, MatcherConfig
+from pipeline.commands.site_writer import Patience
+from pipeline.config import BusConfig, Config
 from pipeline.errors import BusUnavailable, ConfigError, OutputError
-from pipeline.types import ClipFeature, Forget, IdentityEvent, Tick, TrackKey
-
-SITES = count(1)
-RED, BLUE = np.eye(8, dtype=np.float32)[:2]
-
-
-@pytest.fixture
-def said():
-    return []
-
+from pipeline.replay.export_tracklets import tracklet_folder
+from pipeline.resolution import IdentityBook
+from pipeline.runtime.feature_store import FeatureStore, erase_tracks
+from pipeline.types import ClipFeature, Forget, IdentityEvent, Rename, Tick, TrackKey
 
 # -- files
 
@@ -48,18 +39,6 @@ def out_dir(tmp_path):
     (out / "crops" / "1" / "a.jpg").write_bytes(b"x")
     (out / "run.json").write_text(json.dumps({"site": "lobby", "frames": {"door": 1}}))
     return out
-
-
-def log_of(out):
-    return [event_from_json(line) for line in (out / "identities.jsonl").read_text().splitlines()]
-
-
-def files_of(out):
-    return {
-        p.relative_to(out).as_posix(): p.read_bytes()
-        for p in sorted(out.rglob("*"))
-        if p.suffix != ".lock" and p.is_file()
-    }
 
 
 def test_a_person_goes_from_every_file_and_the_others_stay(out_dir, said):
@@ -99,6 +78,28 @@ def test_those_who_were_merged_are_one_person(out_dir, said):
     assert (out_dir / "tracks" / "door.txt").read_text() == ""
 
 
+def test_features_and_exported_pictures_of_the_person_go_and_those_of_others_stay(out_dir, said):
+    store = FeatureStore(out_dir)
+    for sequence, track in ((1, 1), (2, 2), (3, 1)):
+        store.add(clip(sequence, track, RED, float(sequence)))
+    store.close()
+    pictures = [out_dir / "own" / "7" / tracklet_folder(key(track)) / "0001.jpg" for track in (1, 2)]
+    for picture in pictures:
+        picture.parent.mkdir(parents=True)
+        picture.write_bytes(b"x")
+    forget(1, config=None, out_dir=out_dir, echo=said.append)
+    assert "2 features" in said[0] and "1 exported pictures" in said[0]
+    assert erase_tracks(out_dir, {key(1)}) == 0 and erase_tracks(out_dir, {key(2)}) == 1
+    assert [picture.exists() for picture in pictures] == [False, True]
+
+
+def test_a_track_that_the_person_was_only_taken_for_stays_with_whose_it_is(out_dir, said):
+    with (out_dir / "identities.jsonl").open("a") as log:
+        log.write(event_to_json(event(4, 2, "reassigned", track=1, other_identity_id=1)) + "\n")
+    forget(1, config=None, out_dir=out_dir, echo=said.append)
+    assert IdentityBook(log_of(out_dir)).tracks() == {key(1): 2, key(2): 2}
+
+
 @pytest.mark.parametrize("run", ["", "not JSON", "[]", '{"frames": 3}', '{"frames": {"door": "x"}}'])
 def test_a_damaged_run_json_does_not_stop_it(out_dir, said, run):
     (out_dir / "run.json").write_text(run)
@@ -116,68 +117,6 @@ def test_nothing_to_erase_from_is_a_mistake_of_the_command_line(tmp_path, said):
 
 
 # -- Redis
-
-
-@pytest.fixture
-def site(command_server):
-    """A configuration of a site of its own."""
-    return Config(
-        site=f"forget-{next(SITES)}",
-        cameras=(CameraConfig("door", "door.mp4"),),
-        matcher=MatcherConfig(threshold=0.4),
-        bus=BusConfig(url=command_server.url),
-    )
-
-
-def clip(sequence, track_id, colour, at_s):
-    return ClipFeature(
-        key=TrackKey("door", "1", track_id),
-        sequence=sequence,
-        first_visible_s=0.0,
-        start_s=0.0,
-        end_s=at_s,
-        made_at_s=at_s,
-        embedding=colour,
-        parts=np.tile(colour, (4, 1)),
-        visibility=np.ones(4),
-        attention=np.ones((1, 4)),
-        quality=0.8,
-        model_id="test",
-    )
-
-
-class RunningMatcher:
-    """The loop of a matcher process, in this one."""
-
-    def __init__(self, config):
-        self.bus = RedisBus(config.bus.url, config.site, consumer="matcher")
-        self.store = RedisState(self.bus)
-        self.matcher = build_matcher(config, 0.4, self.store.load())
-        self.events = []
-
-    def step(self, timeout_s=0.0):
-        for delivery in self.bus.receive(CLIPS, MATCHER_GROUP, timeout_s):
-            self.matcher.receive(delivery.id, delivery.message)
-        step = self.matcher.advance()
-        if step:
-            self.store.commit(step.changes, step.events, step.done)
-        self.events += step.events
-
-
-@pytest.fixture
-def two_people(site):
-    """A matcher that has seen two people, and has their tracks open."""
-    running = RunningMatcher(site)
-    messages = [clip(1, 1, RED, 0.4), clip(2, 2, BLUE, 0.4), clip(3, 1, RED, 1.4), clip(4, 2, BLUE, 1.4)]
-    for message in [*messages, Tick("door", "1", 5, 2.0)]:
-        running.bus.publish(CLIPS, message)
-    running.step()
-    assert [(e.kind, e.identity_id) for e in running.events] == [("entered", 1), ("entered", 2)]
-    return running
-
-
-def messages_in(bus, stream):
-    return [d.message for d in bus.read(stream, "0", 0.0, 1000)]
 
 
 def assert_only_blue_is_left(running):
@@ -205,21 +144,8 @@ def test_a_matcher_that_starts_later_does_not_learn_the_person_from_the_open_tra
 
 
 def test_a_running_matcher_is_told_and_waited_for(site, two_people, said):
-    lease = Lease(two_people.bus, "the matcher")
-    lease.acquire()
-    stop = threading.Event()
-
-    def run():
-        while not stop.is_set():
-            two_people.step(timeout_s=0.05)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
+    with two_people.running():
         assert forget(1, config=site, out_dir=None, echo=said.append) == 0
-    finally:
-        stop.set()
-        thread.join()
     assert_only_blue_is_left(two_people)
     assert "by the running matcher" in said[0]
 
@@ -233,9 +159,7 @@ def test_a_matcher_that_does_not_answer_is_an_error_and_the_order_waits_for_it(s
             config=site,
             out_dir=None,
             echo=said.append,
-            timeout_s=10,
-            clock=lambda: next(times),
-            wait=lambda _s: None,
+            patience=Patience(10, lambda: next(times), lambda _s: None),
         )
     orders = [m for m in messages_in(two_people.bus, CLIPS) if isinstance(m, Forget)]
     assert [(o.identity_id, o.sequence) for o in orders] == [(1, 1)] and orders[0].epoch.startswith("operator-")
@@ -266,3 +190,21 @@ def test_bus_and_files_go_in_one_call(site, two_people, out_dir, said):
     assert forget(1, config=site, out_dir=out_dir, echo=said.append) == 0
     assert_only_blue_is_left(two_people)
     assert (out_dir / "tracks" / "door.txt").read_text().startswith("1,2,")
+
+
+def test_what_redis_knows_of_the_persons_tracks_reaches_the_files(site, two_people, out_dir, said):
+    """The folder's log lost its lines about the person; the site still knows the tracks."""
+    store = FeatureStore(out_dir)
+    store.add(clip(1, 1, RED, 1.0))
+    store.close()
+    (out_dir / "identities.jsonl").write_text(event_to_json(event(2, 2, track=2)) + "\n")
+    forget(1, config=site, out_dir=out_dir, echo=said.append)
+    assert erase_tracks(out_dir, {key(1)}) == 0 and any("1 features" in line for line in said)
+
+
+def test_a_persons_name_leaves_redis(site, two_people, said):
+    two_people.bus.publish(CLIPS, Rename(1, "Ann", 1, epoch="operator-x"))
+    two_people.step()
+    forget(1, config=site, out_dir=None, echo=said.append)
+    everything = two_people.bus.client.xrange(f"mcp:{{{site.site}}}:clips")
+    assert "Ann" not in repr(everything) and "Ann" not in repr(two_people.store.load())

@@ -6,37 +6,62 @@ import numpy as np
 import pytest
 from fitting_scenes import clip, tracklet
 
-from pipeline.config import Config, MatcherConfig, ReidConfig, TopologyConfig
+from pipeline.config import Config, MatcherConfig, TopologyConfig
 from pipeline.fitting.certain import certain_pairs, compare_certain
-from pipeline.fitting.comparisons import FeatureSets, clips_of_a_decision, compare_labelled, looks_of
+from pipeline.fitting.comparisons import FeatureSets, compare_labelled, looks_of
 from pipeline.fitting.views import ClockLag, PathMatch
 from pipeline.identity.constraints import Topology
 from pipeline.identity.matcher import Matcher
 from pipeline.scoring.clips import LabelledClip
-from pipeline.types import CameraState, TrackKey
+from pipeline.types import CameraState
 
 E = np.eye(6, dtype=np.float32)
-MATCHER, REID = MatcherConfig(), ReidConfig()
+MATCHER = MatcherConfig()
 ANYWHERE = Topology(())
 
 
 def labelled(camera, person, track, vector, at_s, visit=1):
-    vector = np.asarray(vector, np.float32) / np.linalg.norm(vector)
-    return LabelledClip(camera, person, visit, TrackKey(camera, "1", track), vector, 0.8, at_s, at_s + 0.5)
+    return LabelledClip(clip(camera, track, vector, at_s, at_s + 0.5), person, visit)
 
 
-def test_as_many_clips_speak_as_come_within_the_matchers_patience():
-    assert clips_of_a_decision(MATCHER, REID) == 2
-    assert clips_of_a_decision(MatcherConfig(patience_s=0.5), REID) == 1
-    assert clips_of_a_decision(MatcherConfig(patience_s=60), REID) == 4
+def test_the_first_look_knows_the_clips_within_the_matchers_patience():
+    clips = [clip("a", 1, E[t], t, t + 0.4) for t in range(3)]
+    for patience_s, known in ((1.5, 2), (0.5, 1), (60, 3)):
+        first = looks_of(clips[::-1], MatcherConfig(patience_s=patience_s))[0]
+        assert (first.start_s, first.end_s, len(first.features)) == (0, known - 0.6, known)
+    assert len(looks_of(clips[:1], MATCHER)) == 1 and looks_of([], MATCHER) == []
 
 
-def test_looks_begin_with_the_first_clips_and_are_five_at_most():
-    clips = [clip("a", 1, E[0], t, t + 0.4) for t in range(40)]
-    looks = looks_of(clips[::-1], MATCHER, REID)
-    assert len(looks) == 5
-    assert (looks[0].start_s, looks[0].end_s, len(looks[0].embeddings)) == (0, 1.4, 2)
-    assert len(looks_of(clips[:1], MATCHER, REID)) == 1 and looks_of([], MATCHER, REID) == []
+def test_later_looks_come_as_the_track_grows_and_know_what_the_matcher_keeps_of_all_of_it():
+    clips = [clip("a", 1, E[t % 6] + 0.01 * t, t, t + 0.4) for t in range(8)]
+    looks = looks_of(clips, MATCHER)
+    assert [look.end_s for look in looks] == pytest.approx([1.4, 2.4, 3.4, 5.4, 7.4])  # after 2, 3, 4, 6 clips; the end
+    assert [len(look.features) for look in looks] == [2, 3, 4, 4, 4]
+    assert {look.start_s for look in looks} == {0}
+    longer = looks_of([clip("a", 1, E[0], t, t + 0.4) for t in range(40)], MATCHER)
+    assert (len(longer), longer[0].end_s, longer[-1].end_s) == (5, 1.4, 39.4)
+
+
+def test_clips_of_parts_are_compared_where_both_can_be_seen():
+    def by_parts(camera, track, visibility, at_s):
+        own = clip(camera, track, np.tile(E[0], 2), at_s, at_s + 0.4)
+        parts = np.stack([E[0], E[track]])
+        return replace(own, parts=parts, visibility=np.asarray(visibility), attention=np.zeros((0, 2)))
+
+    sets = FeatureSets(MATCHER)
+    sets.learn("whole", [by_parts("a", 1, [1, 1], 0)])
+    looks = [looks_of([by_parts("b", 2, visibility, 9)], MATCHER)[0] for visibility in ([1, 1], [1, 0])]
+    assert [float(sets.distances(look, ["whole"])[0]) for look in looks] == pytest.approx([0.5, 0.0], abs=1e-3)
+
+
+def test_a_view_of_several_tracks_keeps_features_of_each_of_them():
+    tracks = [[clip("a", n, E[n] + 0.01 * t, 10 * n + t, 10 * n + t + 0.4) for t in range(9)] for n in (1, 2)]
+    sets = FeatureSets(MATCHER)
+    sets.learn("both", tracks[0] + tracks[1])
+    sets.learn("one", tracks[0])
+    look = looks_of([clip("b", 3, E[2], 40, 40.4)], MATCHER)[0]
+    both, one = sets.distances(look, ["both", "one"])
+    assert both < 0.1 < one  # the nearer half of eight features are those of the second track
 
 
 def test_the_distance_is_the_one_that_the_matcher_writes_into_its_evidence():
@@ -44,7 +69,7 @@ def test_the_distance_is_the_one_that_the_matcher_writes_into_its_evidence():
     new = [clip("b", 1, E[0] + 0.3 * E[3], 20, 20.4, quality=0.9)]
     sets = FeatureSets(MATCHER)
     sets.learn("him", known)
-    (distance,) = sets.distances(looks_of(new, MATCHER, REID)[0], ["him"])
+    (distance,) = sets.distances(looks_of(new, MATCHER)[0], ["him"])
     matcher = Matcher(MATCHER, 0.9, ["a", "b"])
     numbered = [_numbered(c, i + 1) for i, c in enumerate(known)] + [_numbered(new[0], 1)]
     ends = [CameraState(c, "1", 9, 30.0, "end") for c in ("a", "b")]
@@ -65,7 +90,7 @@ def test_people_are_compared_over_stays_and_never_within_one():
         labelled("b", 1, 1, E[1], 10),
         labelled("a", 2, 3, E[2], 0),
     ]
-    compared = compare_labelled([clips], MATCHER, REID)
+    compared = compare_labelled([clips], MATCHER)
     assert (len(compared.same), len(compared.different)) == (3, 5)
     assert compared.same == pytest.approx([1.0] * 3)
     assert (compared.units, compared.unit, compared.basis) == (2, "person", "ground truth")
@@ -74,7 +99,7 @@ def test_people_are_compared_over_stays_and_never_within_one():
 
 def test_nothing_to_compare_gives_empty_comparisons():
     for clips in ([], [labelled("a", 1, 1, E[0], 0)]):
-        compared = compare_labelled([clips], MATCHER, REID)
+        compared = compare_labelled([clips], MATCHER)
         assert len(compared.same) == len(compared.different) == 0
     empty = compare_certain([[]], certain_pairs([], [], ANYWHERE), Config())
     assert len(empty.same) == len(empty.different) == 0
@@ -152,5 +177,5 @@ def test_clips_of_two_heads_are_never_compared_and_their_people_count_once():
     assert compared.units == 3
     first = [labelled("a", 1, 1, E[0], 0), labelled("a", 2, 2, E[1], 0)]
     second = [labelled("b", 1, 1, E[0], 9), labelled("b", 3, 2, E[1], 9)]
-    apart = compare_labelled([first, second], MATCHER, REID)
+    apart = compare_labelled([first, second], MATCHER)
     assert (len(apart.same), len(apart.different), apart.units) == (0, 4, 3)

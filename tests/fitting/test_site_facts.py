@@ -8,11 +8,11 @@ from fitting_scenes import tracklet
 from kept_crops import GOOD, site
 
 from pipeline.config import Config
-from pipeline.fitting.calibration import GroundPlane
 from pipeline.fitting.facts import MOST_CROPS, is_good, site_facts
 from pipeline.fitting.ground import GroundPath, SameSpan, ground_paths, spans_of_paths, spans_of_places
 from pipeline.fitting.pieces import origin_of
 from pipeline.fitting.views import ClockLag, PathMatch
+from pipeline.ground import GroundPlane
 from pipeline.types import TrackKey
 
 CONFIG = Config()

@@ -6,6 +6,7 @@ from fitting_scenes import stays_of_walks
 from pipeline.fitting.paths import Stay
 from pipeline.fitting.transits import hops_of, shared_views, topology_of, transit_windows
 from pipeline.identity.constraints import Topology
+from pipeline.identity.transits import TransitTimes
 from pipeline.scenes.walks import random_scenario
 
 
@@ -75,9 +76,9 @@ def test_every_true_way_of_a_generated_site_is_fully_plausible_under_what_is_lea
     seen = random_scenario(people=10, cameras=2, duration_s=300.0, seed=1)
     later = random_scenario(people=10, cameras=2, duration_s=300.0, seed=2)
     windows, shared = windows_of(stays_of_walks(seen))
-    topology = Topology(topology_of(list(windows.values()), shared))
+    times = TransitTimes(topology_of(list(windows.values()), shared))
     hops = hops_of(stays_of_walks(later))
-    priors = [topology.transit_prior(h.origin, h.destination, h.gap_s) for h in hops]
+    priors = [times.prior(h.origin, h.destination, h.gap_s) for h in hops]
     assert len(priors) > 20
     assert sum(p == 1.0 for p in priors) / len(priors) > 0.9
     assert min(priors) > 0.0

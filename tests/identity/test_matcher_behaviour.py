@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from identity_site import COLOURS, CONFIG, Camera, Site, make, near, told
+from identity_site import COLOURS, CONFIG, Camera, Operator, Site, make, near, told, visit
 
 from pipeline.config import MatcherConfig, TopologyConfig
 from pipeline.errors import DecodeError
@@ -18,12 +18,6 @@ RED, BLUE, GREEN = COLOURS[:3]
 def alone(config=CONFIG, **options):
     """A site of one camera."""
     return Site(make(config, ["door"], **options)), Camera("door")
-
-
-def visit(camera, track_id, colour, first_s, last_s, left=True):
-    """Messages of one track with two clips at least."""
-    clips = [camera.clip(track_id, colour, first_s, first_s + 0.4), camera.clip(track_id, colour, first_s, last_s)]
-    return [*clips, camera.tracklet(track_id, first_s, last_s, left)]
 
 
 # -- coming and going
@@ -146,12 +140,11 @@ def test_what_is_not_declared_may_overlap_and_a_way_that_takes_time_may_not():
     assert not topology.may_overlap("b", "a") and not topology.may_overlap("c", "b")
 
 
-def test_a_transit_outside_of_its_window_is_unlikely_and_never_impossible():
+def test_an_overlap_is_known_where_it_is_declared():
     topology = Topology(RULES)
-    assert [topology.transit_prior("a", "b", gap) for gap in (2.0, 7.0, 12.0)] == [1.0, 1.0, 1.0]
-    assert topology.transit_prior("a", "b", 17.0) == pytest.approx(0.5)
-    assert topology.transit_prior("a", "b", 1e6) == topology.transit_prior("a", "b", -1e6) == 0.05
-    assert topology.transit_prior("b", "a", 1e6) == 1.0  # the way back is not declared
+    assert topology.overlaps("d", "c") is True
+    assert topology.overlaps("b", "c") is False and topology.overlaps("a", "b") is False
+    assert topology.overlaps("a", "d") is None
 
 
 def test_cameras_that_do_not_overlap_exclude_who_is_in_the_other_one():
@@ -167,44 +160,6 @@ def test_cameras_that_do_not_overlap_exclude_who_is_in_the_other_one():
 # -- forgetting and expiry
 
 POINTER = FramePointer("host", "door", 0.4, "kept/door/a.jpg")
-
-
-def test_a_forgotten_person_leaves_nothing_in_the_state_and_is_not_learned_again_from_the_open_track():
-    site, door = alone()
-    site.feed(door.clip(1, RED, 0.0, 0.4, frame=POINTER), door.clip(1, RED, 0.0, 1.4), door.tick(3.0))
-    (event,) = site.feed(Forget(1, 1, epoch="operator-x"))
-    assert (event.kind, event.identity_id, event.key) == ("forgotten", 1, None)
-    assert "identity:1" not in site.stored
-    track = json.loads(site.stored["track:door:1:1"])
-    assert track["muted"] and track["frame"] is None and track["identity_id"] is None and track["evidence"] == []
-    assert site.feed(door.clip(1, RED, 0.0, 4.4), door.tick(8.0), door.tracklet(1, 0.0, 9.0), door.tick(30.0)) == []
-    assert not any(name.startswith(("track:", "identity:")) for name in site.stored)
-    site.feed(*visit(door, 2, RED, 31.0, 33.0), door.tick(40.0))
-    assert told(site.events)[-2] == ("entered", 2, "door", 2)  # the number is not given again
-
-
-def test_forgetting_nobody_or_twice_says_nothing():
-    site, _ = alone()
-    assert site.feed(Forget(9, 1, epoch="operator-x"), Forget(9, 1, epoch="operator-x")) == []
-    assert not site.pending
-
-
-def test_identities_and_features_expire_in_message_time():
-    site, door = alone(replace(CONFIG, identity_ttl_s=100.0), features_s=1000.0)
-    site.feed(*visit(door, 1, RED, 0.0, 2.0), door.tick(50.0))
-    assert "identity:1" in site.stored
-    site.feed(door.tick(200.0))
-    assert "identity:1" not in site.stored
-    site.feed(*visit(door, 2, RED, 201.0, 203.0), door.tick(205.0))
-    assert told(site.events)[-1] == ("entered", 2, "door", 2)
-
-
-def test_an_expired_feature_goes_from_the_stored_state_too():
-    site, door = alone(features_s=100.0)
-    site.feed(door.clip(1, RED, 0.0, 0.4), door.clip(1, near(RED, 0.2), 0.0, 90.0), door.tick(91.0))
-    assert len(json.loads(site.stored["identity:1"])["features"]) >= 2
-    site.feed(door.tick(185.0))
-    assert [f["at_s"] for f in json.loads(site.stored["identity:1"])["features"]] == [90.0]
 
 
 def test_somebody_in_the_picture_does_not_expire():

@@ -259,6 +259,24 @@ def test_the_overlay_knows_a_tracks_identity_through_merging_and_forgetting() ->
     assert follower.identities("door", "other", [11]) == {}
 
 
+def test_the_overlay_follows_splits_names_and_those_who_were_merged_before() -> None:
+    follower = IdentityFollower(None)
+    for event in (
+        entered(1, 11),
+        entered(2, 12),
+        IdentityEvent(3, "renamed", 2, None, 0.0, 0.0, name="Ann"),
+        IdentityEvent(4, "merged", 2, None, 0.0, 0.0, other_identity_id=1),
+        entered(2, 13),  # decided before the merge was known
+        IdentityEvent(5, "split", 3, TrackKey("door", "e", 12), 0.0, 0.0, other_identity_id=1),
+        IdentityEvent(6, "reassigned", 1, TrackKey("door", "e", 14), 0.0, 0.0, other_identity_id=0),
+    ):
+        follower.take(event)
+    assert follower.identities("door", "e", [11, 12, 13, 14]) == {11: 1, 12: 3, 13: 1, 14: 1}
+    assert follower.names() == {1: "Ann"}
+    follower.take(IdentityEvent(7, "renamed", 1, None, 0.0, 0.0))
+    assert follower.names() == {}
+
+
 class Shelf:
     """Previews that somebody wants; the drawing thread waits for `go` at the first."""
 

@@ -134,7 +134,9 @@ def test_visits_are_the_files_where_there_is_one_and_else_end_with_an_absence():
 
 def labelled(camera, person, vector, visit=1, at_s=0.0):
     vector = np.asarray(vector, np.float32) / np.linalg.norm(vector)
-    return LabelledClip(camera, person, visit, TrackKey(camera, "1", person), vector, 0.5, at_s, at_s + 1)
+    key, none = TrackKey(camera, "1", person), np.zeros((0, 0))
+    shown = ClipFeature(key, 1, at_s, at_s, at_s + 1, at_s + 1, vector, none, np.zeros(0), none, 0.5, "m")
+    return LabelledClip(shown, person, visit)
 
 
 def test_retrieval_leaves_out_the_querys_own_camera_and_counts_valid_queries_only():

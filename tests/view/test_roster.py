@@ -54,6 +54,11 @@ def test_a_merge_leaves_one_identity_with_what_both_had() -> None:
     assert (one["identity_id"], one["label"], one["camera_id"], one["first_seen_s"]) == (1, "Ann", "hall", 0.0)
 
 
+def test_a_page_that_opened_late_learns_names_from_arrivals() -> None:
+    roster = written(event("entered", 1, 0.0, name="Ann"), event("reentered", 1, 9.0))
+    assert roster.names() == {1: "Ann"}
+
+
 def test_a_name_is_shown_in_the_list_and_on_older_events() -> None:
     roster = written(event("entered", 1, 0.0), event("renamed", 1, 1.0, name="Ann"))
     assert roster.names() == {1: "Ann"}

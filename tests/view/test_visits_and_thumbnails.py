@@ -70,6 +70,37 @@ def test_a_corrected_track_moves_its_visit(kind: str) -> None:
     assert [s[0] for s in spans(*events, Event(kind, 3, 2.0, track_id=1, other_identity_id=1))] == [3, 2]
 
 
+def test_a_part_of_a_visit_can_turn_out_to_be_somebody_else() -> None:
+    events = Event("entered", 1, 0.0), Event("continued", 1, 3.0, track_id=2), Event("left", 1, 9.0, track_id=2)
+    assert spans(*events, Event("split", 2, 3.0, track_id=2, other_identity_id=1)) == [
+        (1, "door", 0.0, 9.0),
+        (2, "door", 3.0, 9.0),
+    ]
+    back = Event("split", 2, 0.0, track_id=1, other_identity_id=1), Event("reassigned", 1, 0.0, other_identity_id=2)
+    assert spans(*events, *back) == [(1, "door", 0.0, 9.0)]
+
+
+def test_two_who_were_in_a_camera_at_once_and_are_one_leave_together() -> None:
+    events = (
+        Event("entered", 1, 0.0, track_id=1),
+        Event("entered", 2, 1.0, track_id=2),
+        Event("merged", 2, 2.0, other_identity_id=1),
+        Event("left", 1, 5.0, track_id=2),
+        Event("unknown", 0, 50.0, track_id=3),
+    )
+    assert spans(*events) == [(1, "door", 0.0, 5.0), (1, "door", 1.0, 5.0)]
+
+
+def test_a_track_that_was_unknown_and_is_somebody_after_all_is_a_visit() -> None:
+    events = Event("unknown", 0, 1.0, track_id=7), Event("reassigned", 4, 1.0, track_id=7, other_identity_id=0)
+    assert spans(*events, Event("left", 4, 3.0, track_id=7)) == [(4, "door", 1.0, 3.0)]
+
+
+def test_merges_in_a_ring_end() -> None:
+    ring = Event("merged", 1, 2.0, other_identity_id=2), Event("merged", 2, 2.0, other_identity_id=1)
+    assert [s[0] for s in spans(Event("entered", 1, 0.0), *ring)] == [2]
+
+
 def test_a_forgotten_identity_leaves_no_visit() -> None:
     assert spans(Event("entered", 1, 0.0), Event("entered", 2, 0.0), Event("forgotten", 1, 3.0, "", None)) == [
         (2, "door", 0.0, 3.5)

@@ -58,5 +58,14 @@ def test_every_kind_of_event_has_words_of_its_own(kind: str) -> None:
     assert text != f"{kind} door" or kind in ("entered", "left")
 
 
+def test_whom_a_track_was_taken_for_may_be_forgotten_or_nobody() -> None:
+    texts = [event_text("reassigned", "door", other_identity_id=other) for other in (None, 0, 3)]
+    assert texts == ["was taken for " + who + " in door" for who in ("another identity", "nobody", "#3")]
+
+
+def test_a_name_that_was_taken_away_is_said_to_be_gone() -> None:
+    assert event_text("renamed", "") == "has no name any more"
+
+
 def test_an_unknown_kind_is_shown_as_it_is() -> None:
     assert event_text("teleported", "door") == "teleported door"

@@ -1,0 +1,1 @@
+"""What bench_matching.py is made of: footage, recordings, tracks, baselines, decision rates, tables."""
