@@ -1,7 +1,8 @@
 """What a large site costs its matcher: processor time, time per clip, memory, state and restart, by size of the site.
 
     python benchmarks/bench_matcher_scale.py [--cameras 1000] [--identities 100000] [--clips 1000000] [--seconds 3600]
-        [--shares 0.01,0.03,0.1,0.3,1] [--batch 1] [--seed 0] [--limit-s 3600] [--plot docs/images/matcher_scale.png]
+        [--shares 0.01,0.03,0.1,0.3,1] [--batch 1] [--candidates N] [--seed 0] [--limit-s 3600]
+        [--plot docs/images/matcher_scale.png]
 
 The traffic is made up on the level of features: benchmarks/scale/ says what is assumed and why (site.py the streets and
 what is declared of them, walks.py who is where, appearance.py the embeddings, traffic.py the messages). It is handed to
@@ -23,14 +24,14 @@ import os
 import resource
 import sys
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parent)]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from pipeline.config import MatcherConfig
-from pipeline.identity.matcher import Matcher
 from scale.appearance import THRESHOLD
 from scale.drive import Cost, Minute, drive
 from scale.links import FinalLinks
@@ -39,15 +40,20 @@ from scale.site import make_site
 from scale.traffic import make_traffic
 from scale.walks import make_visits
 
+from pipeline.config import MatcherConfig
+from pipeline.identity.matcher import Matcher
+
+T = TypeVar("T")
+
 GOAL_MS = 20.0  # p99 of a clip's share
 MATCHER = MatcherConfig()
-HEAD = (
-    "| cameras | people | clips | messages/s | load | per clip p50 | p95 | p99 | max | step p99 | max (ms) | state written"
-    " (MB/s) |\n|---|---|---|---|---|---|---|---|---|---|---|---|"
+COSTS = (
+    *("cameras", "people", "clips", "messages/s", "load", "per clip p50 (ms)", "p95", "p99", "max"),
+    *("step p99 (ms)", "max", "state written (MB/s)"),
 )
 HELD = (
-    "| people seen | identities | links right | wrong | missed | unknown | corrected | strays at the end | state (MB) | "
-    "read (s) | restore (s) | memory (MB) | per identity (kB) | per clip (kB) | peak (MB) |\n" + "|---" * 15 + "|"
+    *("people seen", "identities", "links right", "wrong", "missed", "unknown", "corrected", "strays at the end"),
+    *("state (MB)", "read (s)", "restore (s)", "memory (MB)", "per identity (kB)", "per clip (kB)", "peak (MB)"),
 )
 
 
@@ -62,7 +68,8 @@ class Size:
 
     def share(self, share: float) -> "Size":
         """A smaller site of the same density; at least one camera."""
-        return Size(max(1, round(self.cameras * share)), *(round(n * share) for n in (self.identities, self.clips)), self.seconds)
+        cameras, identities, clips = (round(n * share) for n in (self.cameras, self.identities, self.clips))
+        return Size(max(1, cameras), identities, clips, self.seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +77,7 @@ class Row:
     """What one site cost."""
 
     size: Size
-    messages: int
+    messages_s: float
     load: float
     clip_ms: dict[str, float]
     step_ms: dict[str, float]
@@ -91,6 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=3600.0, help="of message time")
     parser.add_argument("--shares", default="0.01,0.03,0.1,0.3,1", help="of the size: one row each")
     parser.add_argument("--batch", type=int, default=1, help="messages before each advance")
+    parser.add_argument("--candidates", type=int, default=MATCHER.max_candidates, help="matcher.max_candidates")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--limit-s", type=float, default=3600.0, help="CPU time of a row, then it is broken off")
     parser.add_argument("--plot", type=Path, help="PNG to draw")
@@ -100,11 +108,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"  # for the processes that measure; in this one NumPy is up already
     rows = []
-    print(f"{given.seconds:g} s of message time, {given.batch} message(s) an advance\n\n{HEAD}", flush=True)
+    print(f"{given.seconds:g} s of message time, {given.batch} message(s) an advance\n\n{head(COSTS)}", flush=True)
     for size in sizes:
         rows.append(measure(size, given.batch, given.seed, given.limit_s))
         print(cost_row(rows[-1]), flush=True)
-    print(f"\n{HELD}")
+    print(f"\n{head(HELD)}")
     for row in rows:
         print(held_row(row))
     if given.plot:
@@ -118,10 +126,11 @@ def measure(size: Size, batch: int, seed: int, limit_s: float) -> Row:
         path = Path(folder) / "state"
         row = _apart(driven, size, batch, seed, limit_s, path)
         restarted = _apart(restored, size, seed, path)
-    return Row(**{**{name: getattr(row, name) for name in Row.__slots__}, "restarted": restarted})
+    return replace(row, restarted=restarted)
 
 
-def _apart(function, *arguments):  # type: ignore[no-untyped-def]
+def _apart(function: Callable[..., T], *arguments: object) -> T:
+    """The function's answer from a process of its own."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(function, arguments)
 
@@ -136,18 +145,17 @@ def driven(size: Size, batch: int, seed: int, limit_s: float, path: Path) -> Row
     def report(cost: Cost) -> None:
         last = cost.minutes[-1]
         each_ms = 1000 * last.cpu_s / max(last.clips, 1)
+        shown = "\r" if sys.stderr.isatty() else "\n"
         told = f"{size.cameras} cameras, {last.at_s:.0f} s: {last.identities} identities, load {last.cpu_s / 60:.3f}"
-        print(f"{told}, {each_ms:.2f} ms a clip", end="\r" if sys.stderr.isatty() else "\n", file=sys.stderr, flush=True)
+        print(f"{told}, {each_ms:.2f} ms a clip", end=shown, file=sys.stderr, flush=True)
 
-    outcome = drive(
-        matcher, traffic.messages(), traffic.person_of, batch=batch, limit_s=limit_s, on_minute=report
-    )
+    outcome = drive(matcher, traffic.messages(), traffic.person_of, batch=batch, limit_s=limit_s, on_minute=report)
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     state_mb = write_state(path, outcome.state) / 1e6
     cost, links = outcome.cost, outcome.links
     return Row(
         size=size,
-        messages=cost.messages,
+        messages_s=cost.messages / max(cost.message_s, 1e-9),
         load=cost.load,
         clip_ms=cost.per_clip_ms(),
         step_ms=cost.step_ms(),
@@ -166,11 +174,15 @@ def restored(size: Size, seed: int, path: Path) -> Restart:
     return restart(path, MATCHER, THRESHOLD, site.camera_ids, site.topology())
 
 
+def head(columns: Sequence[str]) -> str:
+    return f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|"
+
+
 def cost_row(row: Row) -> str:
     """One line of the first table; a row that was broken off says so."""
     size, clip, step = row.size, row.clip_ms, row.step_ms
     times = [clip["p50"], clip["p95"], clip["p99"], clip["max"], step["p99"], step["max"]]
-    cells = [f"{size.cameras:,}", f"{size.identities:,}", f"{size.clips:,}", f"{row.messages / size.seconds:,.0f}"]
+    cells = [f"{size.cameras:,}", f"{size.identities:,}", f"{size.clips:,}", f"{row.messages_s:,.0f}"]
     cells += [f"{row.load:.3f}", *(f"{t:.2f}" for t in times), f"{row.written_mb_s:.2f}"]
     return "| " + " | ".join(cells) + " |" + ("" if row.complete else " broken off")
 

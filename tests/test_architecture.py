@@ -35,7 +35,7 @@ LAYERS = (
         "pipeline.scoring",
     ),
     ("pipeline.runtime",),
-    ("pipeline.replay", "pipeline.reporting", "pipeline.fitting"),
+    ("pipeline.replay", "pipeline.reporting", "pipeline.fitting", "pipeline.search"),
     ("pipeline.build",),
     ("pipeline.commands", "pipeline.entry"),
     ("run_pipeline",),
@@ -47,6 +47,7 @@ MAY_IMPORT_REID = {
     "pipeline/commands/doctor.py",
     "pipeline/commands/evaluate.py",
     "pipeline/commands/export.py",
+    "pipeline/commands/search.py",
     "pipeline/commands/weights.py",
 }
 MAY_IMPORT_DETECTORS = {"pipeline/build.py", "pipeline/commands/doctor.py"}

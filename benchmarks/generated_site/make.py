@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 import run_pipeline  # noqa: E402
+from pipeline.errors import PipelineError  # noqa: E402
 from pipeline.scenes.difficulty import parse_difficulty  # noqa: E402
 from pipeline.scenes.site_files import write_site  # noqa: E402
 from pipeline.scenes.sites import SITE_DIFFICULTY, make_site  # noqa: E402
@@ -37,7 +38,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     cv2.setNumThreads(1)
     if not (options.record and (options.out / "site.yaml").is_file()):
-        write(options)
+        try:
+            write(options)
+        except PipelineError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 1
     if options.record:
         return record(options.out)
     return 0

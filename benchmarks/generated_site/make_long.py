@@ -28,7 +28,8 @@ from pipeline.build import build_encoder, build_head, settle  # noqa: E402
 from pipeline.bus.codec import encode  # noqa: E402
 from pipeline.capture.probe import SourceInfo  # noqa: E402
 from pipeline.config import Config, load_config  # noqa: E402
-from pipeline.ports import ClipHead  # noqa: E402
+from pipeline.errors import ConfigError, PipelineError  # noqa: E402
+from pipeline.ports import ClipHead, CropEncoder  # noqa: E402
 from pipeline.replay.recording import RunRecording  # noqa: E402
 from pipeline.scenes.export import TruthRow, write_truth  # noqa: E402
 from pipeline.scenes.roaming import Habits  # noqa: E402
@@ -40,6 +41,7 @@ from pipeline.types import Frame  # noqa: E402
 FPS = 5.0  # enough for boxes that go out five times a second
 SHAKE = 0.03  # of the pool's boxes: the detector's shake and offset together, at most
 ABSENCE_S = (30.0, 600.0)
+START_WITHIN_S = 300.0
 NO_PICTURE = np.zeros((1, 1, 3), np.uint8)
 
 
@@ -81,7 +83,7 @@ def _truth_rows(seen: Sequence[Sighting]) -> list[TruthRow]:
     return sorted(rows)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, required=True, help="1 while something is built, 2 for what is reported")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="absent")
@@ -94,36 +96,56 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.out.exists():
         parser.error(f"{options.out} is there already")
-    cv2.setNumThreads(1)
-    site = make_site(
+    return options
+
+
+def _site(options: argparse.Namespace) -> Site:
+    begun_s = min(START_WITHIN_S, options.duration_s / 4)
+    return make_site(
         options.seed,
         people=options.people,
         duration_s=options.duration_s,
         fps=FPS,
-        habits=Habits(absence_s=tuple(options.absence_s), start_within_s=min(300.0, options.duration_s / 4)),
+        habits=Habits(absence_s=tuple(options.absence_s), start_within_s=begun_s),
         wardrobe=options.wardrobe,
     )
+
+
+def _pool(path: Path, site: Site, encoder: CropEncoder, stays: int) -> CropPool:
+    """The pool in a file, filled first where there is none.
+
+    Raises:
+        ConfigError: it holds crops of another encoder.
+    """
+    if not path.is_file():
+        save_pool(fill_pool(site, encoder, stays, SHAKE, np.random.default_rng([site.scenario.seed, 22])), path)
+    pool = load_pool(path)
+    if pool.model_id != encoder.describe().model_id:
+        raise ConfigError(f"{path} holds crops of {pool.model_id}; remove it, or give another --pool")
+    return pool
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _arguments(arguments)
+    try:
+        _make(options)
+    except PipelineError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _make(options: argparse.Namespace) -> None:
+    cv2.setNumThreads(1)
+    site = _site(options)
     write_plan(site, options.out, {camera.id: f"{camera.id}.mp4" for camera in site.scenario.cameras})
     config = settle(load_config(options.out / "site.yaml")).config
-    rng = np.random.default_rng([options.seed, 22])
-    encoder = build_encoder(config)
-    pool_path = options.pool or options.out / "pool.npz"
-    if not pool_path.is_file():
-        save_pool(fill_pool(site, encoder, options.stays, SHAKE, rng), pool_path)
-    pool = load_pool(pool_path)
-    if pool.model_id != encoder.describe().model_id:
-        parser.error(f"{pool_path} holds crops of {pool.model_id}; remove it, or give another --pool")
     config = replace(config, detector=replace(config.detector, kind="recorded"))
-    tracks = write_long_site(
-        site,
-        options.out,
-        pool,
-        build_head(config, encoder.describe()),
-        config,
-        np.random.default_rng([options.seed, 23]),
-    )
+    encoder = build_encoder(config)
+    pool = _pool(options.pool or options.out / "pool.npz", site, encoder, options.stays)
+    head = build_head(config, encoder.describe())
+    tracks = write_long_site(site, options.out, pool, head, config, np.random.default_rng([options.seed, 23]))
     print(f"{options.out}: {len(site.crossings)} crossings, {tracks} tracks in {len(site.scenario.cameras)} cameras")
-    return 0
 
 
 if __name__ == "__main__":

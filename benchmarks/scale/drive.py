@@ -137,7 +137,9 @@ class _MinuteCounter:
         if cost.message_s < self._end_s:
             return False
         identities = sum(name.startswith("identity:") for name in state)
-        cost.minutes.append(Minute(cost.message_s, cost.cpu_s - self._cpu_s, len(cost.clip_ns) - self._clips, identities))
+        cost.minutes.append(
+            Minute(cost.message_s, cost.cpu_s - self._cpu_s, len(cost.clip_ns) - self._clips, identities)
+        )
         self._cpu_s, self._clips = cost.cpu_s, len(cost.clip_ns)
         self._end_s += MINUTE_S
         return True

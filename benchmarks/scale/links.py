@@ -1,4 +1,4 @@
-"""Whether the links are right, as a check that the matcher still does its work; how well it does it is not the subject."""
+"""Whether the links are right: a check that the matcher still does its work, no measure of how well it does it."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping

@@ -49,6 +49,6 @@ def draw(path: Path, points: Sequence[Point], within: Sequence[tuple[int, float]
         axes.set_yscale("log")
         axes.grid(color="#e3e7ee")
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False, fontsize=8)
+        axes.legend(frameon=False, fontsize=8, ncols=2, loc="lower left", bbox_to_anchor=(0.0, 1.0))
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110, metadata={"Software": None})

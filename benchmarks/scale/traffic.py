@@ -142,7 +142,7 @@ class Traffic:
 
     def _clip(self, track: _Track, at_s: float) -> ClipFeature:
         seen_s, seen_xyxy = track.seen(at_s, track.boxes_s)
-        track.boxes_s = at_s
+        track.boxes_s = float(seen_s[-1]) if len(seen_s) else track.boxes_s
         embedding = track.embeddings[track.told].copy()
         track.told += 1
         name = track.camera.name
@@ -175,4 +175,3 @@ class Traffic:
 def make_traffic(site: SiteMap, visits: Visits, seconds: float, seed: int) -> Traffic:
     """The messages of these visits with the default model's embeddings."""
     return Traffic(site, visits, AppearanceModel(seed), seconds, seed)
-

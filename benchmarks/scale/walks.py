@@ -11,7 +11,7 @@ Assumed, and why:
   four times as long, outside of the window that the site's owner declared: people stop, and windows are guesses.
 - Where a camera overlaps with another one, nine of ten visits are seen by both, up to a second apart.
 - Nobody turns round at once: the next camera is any neighbour but the last one, unless there is no other.
-- One person in five comes back, after 1 to 20 minutes, to the camera where they were seen last, and walks on from there.
+- One person in five comes back, after 1 to 20 minutes, to the camera where they were last, and walks on from there.
 - Tracks are right and whole: what trackers do wrong is not the subject; how well decisions are made on real footage is
   measured by bench_matching.py.
 """
@@ -74,7 +74,9 @@ def make_visits(site: SiteMap, identities: int, clips: int, seconds: float, seed
     person, camera, first_s, last_s = [], [], [], []
     taken = 0
     for number, legs in enumerate(walks):
-        lengths = FIRST_CLIP_S + CLIP_EVERY_S * (counts[taken : taken + len(legs)] - 1) + rng.uniform(0, TAIL_S, len(legs))
+        lengths = (
+            FIRST_CLIP_S + CLIP_EVERY_S * (counts[taken : taken + len(legs)] - 1) + rng.uniform(0, TAIL_S, len(legs))
+        )
         begins_s, ends_s = _times(legs, lengths, seconds, rng)
         taken += len(legs)
         person += [number] * len(legs)
@@ -131,7 +133,9 @@ def _times(
     legs: Sequence[_Leg], lengths: npt.NDArray[np.float64], seconds: float, rng: np.random.Generator
 ) -> tuple[list[float], list[float]]:
     """When each visit begins and ends; who has no room in the time is still there when it is over."""
-    begins_s, ends_s, walked_s = [], [], 0.0
+    begins_s: list[float] = []
+    ends_s: list[float] = []
+    walked_s = 0.0
     for leg, length_s in zip(legs, lengths.tolist(), strict=True):
         begin_s = begins_s[-1] + leg.gap_s if leg.beside else walked_s + leg.gap_s
         begins_s.append(begin_s)

@@ -220,6 +220,7 @@ class _Run:
             [camera.id for camera in config.cameras],
             crops=build_crops(config, self._out_dir, HOST),
             references=build_references(config, self._out_dir, HOST),
+            features_s=config.retention.features_s,
         )
         started_s, began_s = time.time(), time.monotonic()
         with progress_bar(self._infos, self._name, self._options.progress) as bar, logging_redirect_tqdm():

@@ -31,10 +31,13 @@ from pipeline.search.sources import BusSource, FolderSource, Source, most_used
 from pipeline.search.why import why_text
 from pipeline.types import FloatArray
 from pipeline.view.wording import identity_label
-from reid.rerank import rerank
+from reid.rerank import RerankSettings, rerank
 
 Echo = Callable[[str], None]
 
+# A person has a handful of tracks, so neighbourhoods are small: the paper's 20 and 6 put people who have nothing in
+# common but the few that are there into one (docs/search.md has figures).
+_RERANK = RerankSettings(k1=6, k2=2, original_share=0.6)
 _MOST_QUERIES = 64  # features of an identity that are asked with, the best ones
 _GPU_FROM = 1e8  # rows times queries: below, the CPU is done before PyTorch is loaded
 _SHOW_AFTER_S = 1.0  # a bar that is gone at once only flickers
@@ -233,7 +236,7 @@ def _rank(options: SearchOptions, history: History, features: FeatureRows, query
             search=_searcher(options, len(features) * len(query.vectors), bar),
             wanted=wanted,
             without=without,
-            rerank=(lambda asked, tracks: rerank(asked, tracks)[0]) if options.rerank else None,
+            rerank=(lambda asked, tracks: rerank(asked, tracks, _RERANK)[0]) if options.rerank else None,
         )
 
 

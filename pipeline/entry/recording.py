@@ -38,6 +38,7 @@ def record(context: ChildContext, plan: RunPlan) -> None:
         [camera.id for camera in config.cameras],
         crops=build_crops(config, out_dir, plan.host),
         references=references,
+        features_s=config.retention.features_s,
     )
     bus = open_bus(plan, "recorder")
     recording = Recording(

@@ -20,7 +20,7 @@ from pipeline.identity.gallery import feature_of
 from pipeline.identity.ledger import Ledger, due_left
 from pipeline.identity.memory import SiteMemory
 from pipeline.identity.operator import obey
-from pipeline.identity.order import Arrival, Grid, Waiting, Watermark
+from pipeline.identity.order import Arrival, Grid, Waiting, Watermark, is_past
 from pipeline.identity.places import TrackPlaces
 from pipeline.identity.revise import Reviser, due_again
 from pipeline.identity.rules import PresenceRules
@@ -385,8 +385,9 @@ class Matcher:
             subject = track_subject(track.key)
             if track.look_again_s is not None:
                 self._agenda.put(track.look_again_s, "review", subject)
-            if track.identity_id is None and not track.muted:
-                self._agenda.put(self._decider.deadline_s(track), "decide", subject)
+            deadline_s = self._decider.deadline_s(track)
+            if track.identity_id is None and not track.muted and not is_past(deadline_s, self._now_s()):
+                self._agenda.put(deadline_s, "decide", subject)
         for identity in self._memory.identities.values():
             self._ledger.plan(identity)
 

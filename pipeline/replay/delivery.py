@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pipeline.identity.matcher import Matcher, Step
 from pipeline.runtime.latency import LatencyRecorder
 from pipeline.runtime.recorder import RunRecorder
-from pipeline.types import ClipMessage, IdentityEvent, ReferenceFrame, Tracklet
+from pipeline.types import ClipFeature, ClipMessage, IdentityEvent, ReferenceFrame, Tracklet
 
 
 @dataclass(slots=True)
@@ -34,7 +34,9 @@ class Delivery:
         with self._latency.measure("match"):
             self._matcher.receive(str(self._count), message)
             step = self._matcher.advance()
-        if isinstance(message, Tracklet):
+        if isinstance(message, ClipFeature):
+            self._recorder.clip(message)
+        elif isinstance(message, Tracklet):
             self._recorder.tracklet(message)
         return self._record(step)
 

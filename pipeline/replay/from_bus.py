@@ -214,6 +214,8 @@ class _Again:
             if isinstance(message, Tracklet) and message.key not in self._tracks:
                 self._tracks.add(message.key)  # delivered again after a restart: its rows are there
                 self._recorder.tracklet(message)
+            elif isinstance(message, ClipFeature):
+                self._recorder.clip(message)
         self._held = self._matcher.emitted(self._matcher.advance(), entry.emitted_at_s).events
         self.result.steps += 1
         self.result.messages += len(entry.deliveries)

@@ -17,7 +17,8 @@ from pipeline.background.references import ReferenceKeeper
 from pipeline.boxes import xyxy_to_xywh
 from pipeline.bus.lines import event_to_json
 from pipeline.resolution import LINKS, IdentityBook
-from pipeline.types import IdentityEvent, ReferenceFrame, TrackKey, Tracklet
+from pipeline.runtime.feature_store import FeatureStore
+from pipeline.types import ClipFeature, IdentityEvent, ReferenceFrame, TrackKey, Tracklet
 
 _log = logging.getLogger(__name__)
 
@@ -141,8 +142,18 @@ class RunRecorder:
     """One output folder: takes events and tracklets in the order in which they were published."""
 
     def __init__(
-        self, out_dir: Path, cameras: Iterable[str], *, crops: CropStore | None, references: ReferenceKeeper | None
+        self,
+        out_dir: Path,
+        cameras: Iterable[str],
+        *,
+        crops: CropStore | None,
+        references: ReferenceKeeper | None,
+        features_s: float | None = None,
     ) -> None:
+        """
+        Args:
+            features_s: how long features are kept for `search`, message time; None: for ever.
+        """
         self.out_dir = out_dir
         self._log_file = out_dir / "identities.jsonl"
         out_dir.mkdir(parents=True, exist_ok=True)
@@ -150,6 +161,7 @@ class RunRecorder:
         self._tracks = TrackWriter(out_dir, cameras)
         self._crops = crops
         self._references = references
+        self._features = FeatureStore(out_dir, features_s)
         self.book = IdentityBook()
         self.event_kinds: dict[str, int] = defaultdict(int)
 
@@ -157,11 +169,17 @@ class RunRecorder:
         """Log the event; the reference frames it led to."""
         append_line(self._log_file, event_to_json(event))
         before = self.book.final(event.key) if event.key is not None else 0
+        if event.kind == "forgotten":
+            self._features.erase(self.book.tracks_of(event.identity_id))
         self.book.take(event)
         self.event_kinds[event.kind] += 1
         self._keep_crop(event, before)
         reference = self._references.handle(event) if self._references else None
         return [reference] if reference else []
+
+    def clip(self, clip: ClipFeature) -> None:
+        """Keep the clip's feature for `search`."""
+        self._features.add(clip)
 
     def tracklet(self, tracklet: Tracklet) -> None:
         self._tracks.add(tracklet)
@@ -180,8 +198,13 @@ class RunRecorder:
     def close(self) -> list[ReferenceFrame]:
         """Write everything that waits for the end of the run."""
         late = self.advance(float("inf"))
+        self.close_features()
         self._tracks.close(self.book)
         return late
+
+    def close_features(self) -> None:
+        """Let go of the features' files; may be called twice."""
+        self._features.close()
 
     def _keep_crop(self, event: IdentityEvent, before: int) -> None:
         """`before`: who the event's track was taken for until now."""

@@ -228,6 +228,7 @@ class Recording:
         except BusUnavailable as error:
             _log.warning("%d reference frames were not announced: %s", len(self._announcements), error)
         self._journal.close()
+        self._recorder.close_features()
 
     def counts(self) -> dict[str, float]:
         return {
@@ -265,6 +266,8 @@ class Recording:
             message = delivery.message
             if isinstance(message, IdentityEvent):
                 self._event(message)
+            elif isinstance(message, ClipFeature):
+                self._recorder.clip(message)
             elif isinstance(message, Tracklet):
                 self._tracklet(message)
             self._now_s = max(self._now_s, _message_time(message))

@@ -82,13 +82,14 @@ def make_site(
     fps: float = FPS,
     difficulty: Difficulty = SITE_DIFFICULTY,
     habits: Habits | None = None,
-    pairs: int = 4,
+    pairs: int | None = None,
     wardrobe: Wardrobe = "rich",
 ) -> Site:
     """A site of six cameras.
 
     Args:
-        pairs: of look-alikes: they differ in trousers, top or bag, or wear the same on another body, in turn.
+        pairs: of look-alikes: they differ in trousers, top or bag, or wear the same on another body, in turn. None:
+            four, or as many as there are people for.
         wardrobe: of everybody else; `plain` has no look-alikes.
 
     Raises:
@@ -97,6 +98,8 @@ def make_site(
     """
     if difficulty.truncation or difficulty.lookalikes or difficulty.crowding:
         raise ValueError("a site places its own cameras, look-alikes and company: leave those difficulties at 0")
+    if pairs is None:
+        pairs = min(len(_ALIKE), people // _PEOPLE_A_PAIR)
     rng = np.random.default_rng([seed, 20])
     made = make_people(people, seed, wardrobe, alike=_draw_alike(people, pairs, rng))
     places, cameras, placements = _draw_places(rng)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.resolution import IdentityBook
 from pipeline.scoring.appearances import TracedCamera, assign
 from pipeline.scoring.ground_truth import CameraTruth, GroundTruth, Role, TrueVisit
 from pipeline.scoring.rows import Rows
@@ -153,14 +154,25 @@ def _looked_between(frames: IntArray, annotated: IntArray | None) -> npt.NDArray
 
 
 def said_returns(events: Sequence[IdentityEvent], cameras: Iterable[str]) -> list[SaidReturn]:
-    """The `reentered` events in these cameras, under the identity that lives on after merges."""
-    living = living_ids(events)
-    known = set(cameras)
-    return [
-        SaidReturn(e.key.camera_id, living.get(e.identity_id, e.identity_id), e.at_s, e.decided_at_s)
+    """The `reentered` events in these cameras, under the identity that the track finally has.
+
+    One that was corrected counts from the correction: only then it was known who had come back.
+    """
+    book, known = IdentityBook(events), set(cameras)
+    corrected_s = {
+        (e.key, book.living(e.identity_id)): e.decided_at_s
         for e in events
-        if e.kind == "reentered" and e.key is not None and e.key.camera_id in known
-    ]
+        if e.kind in ("reassigned", "split") and e.key is not None
+    }
+    returns = []
+    for e in events:
+        if e.kind != "reentered" or e.key is None or e.key.camera_id not in known:
+            continue
+        final = book.final(e.key)
+        was_right = book.living(e.identity_id) == final
+        known_s = e.decided_at_s if was_right else corrected_s.get((e.key, final), e.decided_at_s)
+        returns.append(SaidReturn(e.key.camera_id, final, e.at_s, known_s))
+    return returns
 
 
 def living_ids(events: Iterable[IdentityEvent]) -> dict[int, int]:

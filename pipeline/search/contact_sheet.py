@@ -17,7 +17,7 @@ _MARGIN, _GAP = 20, 10
 _CELL_W, _CELL_H = 92, 184  # a picture; others are fitted in
 _CAPTION_PX, _TEXT_PX, _HEADING_PX = 11, 14, 18  # letters
 _LABEL_W = 220  # left of a person's pictures
-_LETTERS = 26  # that fit there
+_LETTERS, _LINE = 26, 20  # that fit there; px of a line
 _PAPER, _INK, _SOFT, _EDGE = (255, 255, 255), (48, 35, 28), (133, 112, 102), (238, 231, 227)  # BGR
 
 
@@ -54,7 +54,7 @@ class _Painter:
 
     def heading(self, section: Section) -> ImageArray:
         if section.picture is None:
-            strip = self._strip(64)
+            strip = self._strip(4 * _HEADING_PX)
             left = _MARGIN
         else:
             strip = self._strip(_CELL_H + 2 * _GAP)
@@ -66,17 +66,15 @@ class _Painter:
         return strip
 
     def person(self, number: int, card: Card) -> ImageArray:
-        strip = self._strip(_CELL_H + 2 * _GAP + 2 * _CAPTION_PX)
+        lines = self._lines(number, card)
+        text_h = _GAP + 34 + len(lines) * _LINE
+        strip = self._strip(max(text_h, _CELL_H + 2 * _GAP + 2 * _CAPTION_PX if card.pictures else 0))
         strip[0, _MARGIN : _SHEET_W - _MARGIN] = _EDGE
         colour = identity_colour(card.identity_id)
         label = card.label if card.identity_id else "no identity"
         self._text.chip(strip, label, (_MARGIN, _GAP), _TEXT_PX, (colour, text_colour(colour)), 1.0)
-        lines = [f"{number}. distance {card.distance:.3f}"] if card.distance is not None else []
-        lines += _wrapped(card.note, _LETTERS)
-        cameras = sorted({place.camera_id for place in card.places})
-        lines += _wrapped(f"{len(card.places) + card.more}× in {', '.join(cameras)}", _LETTERS)
         for row, text in enumerate(lines):
-            self._write(strip, text, (_MARGIN, _GAP + 30 + row * 20), _TEXT_PX - 1, _SOFT)
+            self._write(strip, text, (_MARGIN, _GAP + 30 + row * _LINE), _TEXT_PX - 1, _SOFT)
         left = _MARGIN + _LABEL_W
         for image, caption in card.pictures:
             if left + _CELL_W > _SHEET_W - _MARGIN:
@@ -85,6 +83,14 @@ class _Painter:
             self._write(strip, caption[:18], (left, _GAP + _CELL_H + 3), _CAPTION_PX, _SOFT)
             left += _CELL_W + _GAP
         return strip
+
+    @staticmethod
+    def _lines(number: int, card: Card) -> list[str]:
+        lines = [f"{number}. distance {card.distance:.3f}"] if card.distance is not None else []
+        lines += _wrapped(card.note, _LETTERS)
+        cameras = sorted({place.camera_id for place in card.places})
+        lines += _wrapped(f"{len(card.places) + card.more}× in {', '.join(cameras)}", _LETTERS)
+        return lines
 
     def _write(self, strip: ImageArray, text: str, xy: tuple[int, int], size_px: int, colour: Bgr) -> None:
         blend(strip, self._text.mask(text, size_px), *xy, colour)

@@ -194,7 +194,7 @@ def _people(
     people = []
     for (identity_id, _), own in groups.items():
         joined = np.concatenate([sets[track.key].vectors for track in own])
-        ordered = tuple(sorted(own, key=lambda t: (t.reranked, t.distance, t.key)))
-        distance = set_distance(query, joined)
-        people.append(FoundPerson(identity_id, distance, ordered[0].reranked, ordered))
+        ordered = tuple(sorted(own, key=lambda t: (t.distance, t.key)))
+        distance, reranked = set_distance(query, joined), min(track.reranked for track in own)
+        people.append(FoundPerson(identity_id, distance, reranked, ordered))
     return sorted(people, key=lambda p: (p.reranked, p.distance, p.identity_id, p.tracks[0].key))

@@ -141,7 +141,7 @@ def _found_card(person: FoundPerson, note: str, history: History, pictures: Pict
 def identity_section(identity_id: int, history: History, pictures: Pictures) -> Section:
     """All places and times of one identity."""
     visits = history.visits_of(identity_id)
-    places = tuple(Place(v.tracks, v.span.start_s, v.span.end_s, how=_how(v)) for v in visits)
+    places = tuple(Place(v.tracks, v.span.start_s, v.span.end_s, how=_how(v, identity_id)) for v in visits)
     wanted = [(k, f"{k.camera_id} {clock_text(history.span(k).start_s, 0)}") for v in visits for k in v.tracks]
     name = history.book.name_of(identity_id)
     merged = sorted(history.book.ids_of(identity_id) - {identity_id})
@@ -156,11 +156,12 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}" + ("" if number == 1 else "s")
 
 
-def _how(visit: Visit) -> str:
+def _how(visit: Visit, identity_id: int) -> str:
     event = visit.how
     if event is None:
         return ""
-    return event_text(event.kind, visit.camera_id, event.absent_s, event.via, event.other_identity_id, event.name)
+    words = event_text(event.kind, visit.camera_id, event.absent_s, event.via, event.other_identity_id, event.name)
+    return words if event.identity_id == identity_id else f"{words}, as #{event.identity_id} then"
 
 
 def _shown(wanted: Sequence[tuple[TrackKey, str]], pictures: Pictures) -> tuple[tuple[ImageArray, str], ...]:

@@ -109,7 +109,7 @@ def _comparison(evidence: Evidence, is_new: bool) -> str:
     rest = "" if evidence.cost is None else f", cost with time, place and motion {evidence.cost:.3f}"
     if is_new:
         judged = "above" if cost > evidence.threshold else "not above"
-        return f"the nearest who was allowed: {looks}{rest}; {judged} the threshold {evidence.threshold:.3f}"
+        return f"nearest allowed: {looks}{rest}; {judged} the threshold {evidence.threshold:.3f}"
     if cost <= evidence.threshold:
         return f"{looks}{rest}; {evidence.threshold - cost:.3f} below the threshold {evidence.threshold:.3f}"
     return f"{looks}{rest}; above the threshold {evidence.threshold:.3f}"

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from generated_site import make
 from generated_site.crop_pool import CropPool, PoolStay, fill_pool, load_pool, save_pool
 from generated_site.detections import judge_detections, read_recorded
 from generated_site.hardness import KINDS, distances_by_kind, overlap_of, read_lookalikes
@@ -291,3 +292,16 @@ def test_the_overlap_is_the_share_of_pairs_in_the_wrong_order() -> None:
 
 def test_a_folder_that_is_no_site_has_no_lookalikes(tmp_path: Path) -> None:
     assert read_lookalikes(tmp_path) == frozenset()
+
+
+# -- command ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_site_is_made_once_and_never_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--seed", "3", "--people", "2", "--duration-s", "0.3", "--out", str(tmp_path / "site")]
+    assert make.main(arguments) == 0
+    assert (tmp_path / "site" / "site.full.yaml").is_file() and (tmp_path / "site" / "gate.mp4").is_file()
+    before = (tmp_path / "site" / "site.json").read_bytes()
+    assert make.main(arguments) == 1
+    assert "is not empty" in capsys.readouterr().err
+    assert (tmp_path / "site" / "site.json").read_bytes() == before

@@ -49,7 +49,7 @@ class RandomSite:
 
 
 def random_site(rng, noise=True):
-    """Two or three cameras, up to four people."""
+    """Two or three cameras, up to four people; without noise they look the same always, and like nobody else."""
     cameras = CAMERAS[: rng.choice((2, 2, 3))]
     people = range(rng.randint(1, 4))
     walks, person, breaks_s = [], {}, {}
@@ -71,7 +71,7 @@ def random_site(rng, noise=True):
         tuple(rng.choice((0.5, 0.5, 1.0, 0.75)) for _ in cameras),
         until_s,
         breaks_s,
-        () if pair is None else (TopologyConfig(pair=cameras[:2], overlap=pair),),
+        () if pair is None or not noise else (TopologyConfig(pair=cameras[:2], overlap=pair),),
     )
 
 
@@ -85,7 +85,7 @@ def _stays(rng, camera_id, who, noise):
         if noise and last_s - first_s > 5 and rng.random() < 0.3:
             away_s = first_s + rng.randint(4, 12) * STEP_S
             hidden = ((away_s, away_s + rng.randint(2, 7) * STEP_S),)
-        looks = _looks(rng, who) if noise else (LOOKS[who],)
+        looks = _looks(rng, who) if noise else (COLOURS[who],)
         about = {"quality": rng.choice((0.8, 0.8, 0.5, 0.05))} if noise else {}
         left = rng.random() < 0.7
         found.append((Walk(camera_id, 0, first_s, last_s, looks, left, hidden, about=about), who))

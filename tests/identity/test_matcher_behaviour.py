@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from identity_site import COLOURS, CONFIG, Camera, Operator, Site, make, near, told, visit
 
@@ -93,6 +94,59 @@ def test_two_at_once_are_assigned_together_for_the_least_total_distance():
     site.feed(door.clip(3, b, 10.0, 10.4), door.clip(4, a, 10.0, 10.4), door.tick(14.0))
     who = {e.key.track_id: e.identity_id for e in site.events if e.kind != "left"}
     assert (who[3], who[4]) == (who[2], who[1])
+
+
+def between(a, b, share):
+    """Somebody who looks like two: so much of the way from one to the other."""
+    angle = share * np.pi / 2
+    return (np.cos(angle) * a + np.sin(angle) * b).astype(np.float16).astype(np.float32)
+
+
+def test_who_is_the_only_likeness_of_somebody_gets_him_although_another_is_nearer():
+    """Between 1 and 2 stands one who is nearer to 1; another one can be 1 only."""
+    site, door = alone()
+    site.feed(*visit(door, 1, RED, 0.0, 2.0), *visit(door, 2, BLUE, 0.0, 2.0), door.tick(9.0))
+    either, only = between(RED, BLUE, 0.48), near(RED, 0.3, towards=9)
+    site.feed(door.clip(3, either, 10.0, 10.4), door.clip(4, only, 10.0, 10.4), door.tick(14.0))
+    who = site.who()
+    assert (who[door.key(3)], who[door.key(4)]) == (who[door.key(2)], who[door.key(1)])
+
+
+def test_a_rival_who_can_be_nobody_known_takes_nothing_from_a_clear_case():
+    site = Site(make(cameras=["door", "hall"]))
+    door, hall = Camera("door"), Camera("hall")
+    site.feed(*visit(door, 1, RED, 0.0, 2.0), hall.clip(1, BLUE, 0.0, 0.4), hall.clip(1, BLUE, 0.0, 1.4))
+    site.feed(door.tick(9.0), hall.tick(9.0, 1), hall.tick(10.2, 1, 2))
+    site.feed(hall.clip(2, GREEN, 10.0, 10.4), door.clip(2, RED, 10.0, 10.4), door.tick(10.8), hall.tick(10.8, 1, 2))
+    assert told(site.events)[-1] == ("reentered", 2, "door", 2) and site.events[-1].decided_at_s == 10.6
+
+
+def test_a_track_of_another_camera_competes_for_the_same_person():
+    rules = (TopologyConfig(pair=("door", "hall"), overlap=False),)
+    site = Site(make(cameras=["door", "hall"], topology=rules))
+    door, hall = Camera("door"), Camera("hall")
+    site.feed(*visit(door, 1, RED, 0.0, 2.0), door.tick(9.0), hall.tick(9.0))
+    site.feed(door.clip(2, near(RED, 0.3), 10.0, 10.4), hall.clip(1, near(RED, 0.2), 10.0, 10.4))
+    site.feed(door.tick(14.0, 2), hall.tick(14.0, 1))
+    assert site.who()[hall.key(1)] == 1 and site.who().get(door.key(2)) != 1
+
+
+def test_nobody_known_is_new_after_two_clips_or_after_patience_s():
+    for second_s, decided_s in ((1.4, 1.6), (None, 2.0)):
+        site, door = alone()
+        site.feed(door.clip(1, RED, 0.0, 0.4), *([door.clip(1, RED, 0.0, second_s)] if second_s else []))
+        site.feed(door.tick(5.0, 1))
+        assert [(e.kind, e.identity_id, e.decided_at_s) for e in site.events] == [("entered", 1, decided_s)]
+
+
+def test_a_doubtful_track_that_stays_in_the_picture_is_decided_when_later_clips_tell():
+    """It is near somebody who is in the picture himself: not new, not him; then he turns out to be somebody else."""
+    site, door = alone()
+    site.feed(door.clip(1, RED, 0.0, 0.4), door.clip(1, RED, 0.0, 1.4), door.clip(2, RED, 1.0, 1.4, quality=0.1))
+    site.feed(door.tick(6.0, 1, 2))
+    assert told(site.events) == [("entered", 1, "door", 1)]
+    site.feed(*(door.clip(2, BLUE, 1.0, 6.4 + n) for n in range(4)), door.tick(10.0, 1, 2))
+    assert told(site.events) == [("entered", 1, "door", 1), ("entered", 2, "door", 2)]
 
 
 def test_who_is_near_somebody_given_to_another_is_unknown_not_new():

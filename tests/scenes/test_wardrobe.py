@@ -7,9 +7,12 @@ import pytest
 
 from pipeline.retrieval import cmc_and_average_precision, cosine_distance
 from pipeline.scenes.attire import (
+    QUIET_TOPS,
     TWIN_DISTANCE,
     Attire,
     Cloth,
+    Likeness,
+    choose_quiet_attires,
     colour_distance,
     differing_parts,
     pair_lookalikes,
@@ -181,3 +184,41 @@ def test_a_wrong_share_and_lookalikes_in_plain_clothes_are_refused() -> None:
         make_people(4, 1, "rich", lookalikes=1.5)
     with pytest.raises(ValueError, match="rich wardrobe"):
         make_people(4, 1, lookalikes=0.5)
+
+
+def test_whoever_is_said_to_look_like_somebody_does_but_for_that_part() -> None:
+    alike = {3: Likeness(1, "trousers"), 6: Likeness(2, "body")}
+    people = {person.person_id: person for person in make_people(6, 1, "rich", alike=alike)}
+    third, first, sixth, second = (people[i].attire for i in (3, 1, 6, 2))
+    assert third and first and sixth and second
+    assert replace(third, trousers=first.trousers) == first and third != first
+    assert (sixth.top, sixth.trousers, sixth.bag) == (second.top, second.trousers, second.bag)
+    assert sixth.skin != second.skin and sixth.long_hair != second.long_hair
+    assert people[3].likeness == Likeness(1, "trousers") and people[1].likeness is None
+
+
+@pytest.mark.parametrize(
+    "alike",
+    [
+        {2: Likeness(1, "top")},  # of another body
+        {3: Likeness(3, "top")},
+        {7: Likeness(1, "top")},
+        {3: Likeness(1, "top"), 5: Likeness(3, "top")},  # the copy of a copy
+    ],
+)
+def test_likenesses_that_cannot_be_are_refused(alike: dict[int, Likeness]) -> None:
+    with pytest.raises(ValueError, match="alike: expected two of 6 people"):
+        make_people(6, 1, "rich", alike=alike)
+
+
+def test_plain_people_have_no_given_lookalikes() -> None:
+    with pytest.raises(ValueError, match="rich wardrobe"):
+        make_people(6, 1, alike={3: Likeness(1, "top")})
+
+
+def test_quiet_clothes_are_muted_and_no_two_people_wear_the_same() -> None:
+    attires = choose_quiet_attires(30, 2, np.random.default_rng(3))
+    assert len(attires) == 30
+    assert len({(a.top, a.trousers, a.bag, a.hat, a.hem, a.hair) for a in attires}) == 30
+    assert all(a.top.colour in QUIET_TOPS and a.trousers.pattern == "plain" for a in attires)
+    assert choose_quiet_attires(0, 2, np.random.default_rng(3)) == []

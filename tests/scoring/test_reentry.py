@@ -29,8 +29,8 @@ def returns(truth, absence_s=5.0, visits=None):
     ]
 
 
-def event(kind, identity_id, at_s=0.0, camera="a", decided_at_s=None, into=None):
-    key = None if camera is None else TrackKey(camera, "1", 1)
+def event(kind, identity_id, at_s=0.0, camera="a", decided_at_s=None, into=None, track=1):
+    key = None if camera is None else TrackKey(camera, "1", track)
     said_at_s = at_s if decided_at_s is None else decided_at_s
     return IdentityEvent(1, kind, identity_id, key, at_s, said_at_s, other_identity_id=into)
 
@@ -142,12 +142,23 @@ def test_somebody_who_need_not_be_found_has_no_returns():
 def test_said_are_the_reentered_events_of_these_cameras_under_the_living_identity():
     events = [
         event("entered", 7, 0.0),
-        event("reentered", 7, 10.0, decided_at_s=10.6),
-        event("reentered", 9, 20.0),
+        event("reentered", 7, 10.0, decided_at_s=10.6, track=2),
+        event("reentered", 9, 20.0, track=3),
         event("reentered", 7, 30.0, camera="elsewhere"),
         event("merged", 9, camera=None, into=8),
     ]
     assert said_returns(events, ["a"]) == [said(7, 10.0, 10.6), said(8, 20.0)]
+
+
+def test_a_return_that_is_corrected_is_the_right_ones_from_then_on():
+    events = [
+        event("reentered", 7, 10.0, decided_at_s=10.6, track=2),
+        event("reassigned", 8, 10.0, decided_at_s=14.0, track=2, into=7),
+        event("reentered", 9, 20.0, decided_at_s=20.6, track=3),
+        event("split", 10, 20.0, decided_at_s=25.0, track=3, into=9),
+        event("merged", 10, camera=None, into=11),
+    ]
+    assert said_returns(events, ["a"]) == [said(8, 10.0, 14.0), said(11, 20.0, 25.0)]
 
 
 def test_merges_are_followed_to_the_end_and_circles_end():
