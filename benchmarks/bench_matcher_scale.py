@@ -73,6 +73,16 @@ class Size:
 
 
 @dataclass(frozen=True, slots=True)
+class Drive:
+    """How a site is driven: messages before each advance, and the CPU time after which it is broken off."""
+
+    config: MatcherConfig
+    batch: int
+    seed: int
+    limit_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """What one site cost."""
 
@@ -107,10 +117,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sizes = [whole.share(float(share)) for share in given.shares.split(",")]
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"  # for the processes that measure; in this one NumPy is up already
+    way = Drive(replace(MATCHER, max_candidates=given.candidates), given.batch, given.seed, given.limit_s)
     rows = []
     print(f"{given.seconds:g} s of message time, {given.batch} message(s) an advance\n\n{head(COSTS)}", flush=True)
     for size in sizes:
-        rows.append(measure(size, given.batch, given.seed, given.limit_s))
+        rows.append(measure(size, way))
         print(cost_row(rows[-1]), flush=True)
     print(f"\n{head(HELD)}")
     for row in rows:
@@ -120,12 +131,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def measure(size: Size, batch: int, seed: int, limit_s: float) -> Row:
+def measure(size: Size, way: Drive) -> Row:
     """One site, in two processes: one is driven, and one carries on from its state."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "state"
-        row = _apart(driven, size, batch, seed, limit_s, path)
-        restarted = _apart(restored, size, seed, path)
+        row = _apart(driven, size, way, path)
+        restarted = _apart(restored, size, way, path)
     return replace(row, restarted=restarted)
 
 
@@ -135,12 +146,13 @@ def _apart(function: Callable[..., T], *arguments: object) -> T:
         return pool.apply(function, arguments)
 
 
-def driven(size: Size, batch: int, seed: int, limit_s: float, path: Path) -> Row:
+def driven(size: Size, way: Drive, path: Path) -> Row:
     """Drive a matcher through a site, and leave its state in a file."""
-    site = make_site(size.cameras, seed)
-    traffic = make_traffic(site, make_visits(site, size.identities, size.clips, size.seconds, seed), size.seconds, seed)
+    site = make_site(size.cameras, way.seed)
+    visits = make_visits(site, size.identities, size.clips, size.seconds, way.seed)
+    traffic = make_traffic(site, visits, size.seconds, way.seed)
     cameras = site.camera_ids
-    matcher = Matcher(MATCHER, THRESHOLD, cameras, live_cameras=cameras, topology=site.topology())
+    matcher = Matcher(way.config, THRESHOLD, cameras, live_cameras=cameras, topology=site.topology())
 
     def report(cost: Cost) -> None:
         last = cost.minutes[-1]
@@ -149,7 +161,8 @@ def driven(size: Size, batch: int, seed: int, limit_s: float, path: Path) -> Row
         told = f"{size.cameras} cameras, {last.at_s:.0f} s: {last.identities} identities, load {last.cpu_s / 60:.3f}"
         print(f"{told}, {each_ms:.2f} ms a clip", end=shown, file=sys.stderr, flush=True)
 
-    outcome = drive(matcher, traffic.messages(), traffic.person_of, batch=batch, limit_s=limit_s, on_minute=report)
+    messages, people = traffic.messages(), traffic.person_of
+    outcome = drive(matcher, messages, people, batch=way.batch, limit_s=way.limit_s, on_minute=report)
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     state_mb = write_state(path, outcome.state) / 1e6
     cost, links = outcome.cost, outcome.links
@@ -162,16 +175,16 @@ def driven(size: Size, batch: int, seed: int, limit_s: float, path: Path) -> Row
         written_mb_s=cost.state_bytes / 1e6 / max(cost.message_s, 1e-9),
         minutes=tuple(cost.minutes),
         links=(links.right, links.wrong, links.missed, links.unknown, links.corrected),
-        final=links.final(traffic.person_of),
+        final=links.final(people),
         peak_mb=peak_mb - state_mb,
         complete=outcome.complete,
     )
 
 
-def restored(size: Size, seed: int, path: Path) -> Restart:
+def restored(size: Size, way: Drive, path: Path) -> Restart:
     """Carry on from the state in the file."""
-    site = make_site(size.cameras, seed)
-    return restart(path, MATCHER, THRESHOLD, site.camera_ids, site.topology())
+    site = make_site(size.cameras, way.seed)
+    return restart(path, way.config, THRESHOLD, site.camera_ids, site.topology())
 
 
 def head(columns: Sequence[str]) -> str:

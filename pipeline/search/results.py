@@ -103,7 +103,7 @@ def _remark(ranking: Ranking, shown: int) -> str:
     if not ranking.searched:
         return "no stored clip passes the filters"
     people = "1 person" if len(ranking.people) == 1 else f"{len(ranking.people)} people"
-    text = f"{ranking.searched:,} clips compared; {shown} of {people} shown"
+    text = f"{_count(ranking.searched, 'clip')} compared; {shown} of {people} shown"
     if ranking.complete_to is not None:
         text += f"; of others every clip is farther than {ranking.complete_to:.3f}"
     return text
@@ -153,7 +153,7 @@ def identity_section(identity_id: int, history: History, pictures: Pictures) -> 
 
 
 def _count(number: int, what: str) -> str:
-    return f"{number} {what}" + ("" if number == 1 else "s")
+    return f"{number:,} {what}" + ("" if number == 1 else "s")
 
 
 def _how(visit: Visit, identity_id: int) -> str:

@@ -122,7 +122,7 @@ def test_all_files_are_written(out_dir, red_png, tmp_path, said):
 
 def test_cameras_and_times_limit_what_is_searched(out_dir, red_png, said):
     told = ask(said, out_dir=out_dir, config=CONFIG, image=red_png, cameras=("hall",), top=1)
-    assert "1 clips compared; 1 of 1 person shown" in told
+    assert "1 clip compared; 1 of 1 person shown" in told
     said.clear()
     told = ask(said, out_dir=out_dir, config=CONFIG, image=red_png, since_s=50.0)
     assert "#2" in told and "#1 " not in told
@@ -264,7 +264,7 @@ def test_a_running_site_is_searched_by_its_streams(site, red_png, said):
 
 def test_a_site_that_nobody_was_seen_in_knows_nobody(command_server, said):
     empty = Config(site=f"search-{next(SITES)}", bus=BusConfig(url=command_server.url))
-    with pytest.raises(ConfigError, match="not known in the streams of site .*, nor anybody else"):
+    with pytest.raises(ConfigError, match=r"not known in the streams of site .*, nor anybody else"):
         ask(said, config=empty, identity=1)
 
 

@@ -115,7 +115,7 @@ def test_the_result_for_programs_has_everything_but_pictures(told):
         "tracks": [{"epoch": "1", "track_id": 1}],
         "start_s": 2.0,
         "end_s": 8.4,
-        "distance": 0.0031,
+        "distance": 0.0032,
         "how": "",
     }
     assert stranger["identity_id"] == 0 and stranger["places_left_out"] == 0
