@@ -88,6 +88,7 @@ class Row:
 
     size: Size
     messages_s: float
+    handled: int  # clips
     load: float
     clip_ms: dict[str, float]
     step_ms: dict[str, float]
@@ -168,6 +169,7 @@ def driven(size: Size, way: Drive, path: Path) -> Row:
     cost, links = outcome.cost, outcome.links
     return Row(
         size=size,
+        handled=len(cost.clip_ns),
         messages_s=cost.messages / max(cost.message_s, 1e-9),
         load=cost.load,
         clip_ms=cost.per_clip_ms(),
@@ -205,7 +207,7 @@ def held_row(row: Row) -> str:
     again, final = row.restarted, row.final
     cells = [f"{n:,}" for n in (final.people, final.identities, *row.links, final.stray)]
     if again is not None:
-        kilobytes = [again.memory_bytes / 1e3 / max(n, 1) for n in (final.identities, row.size.clips)]
+        kilobytes = [again.memory_bytes / 1e3 / max(n, 1) for n in (final.identities, row.handled)]
         cells += [f"{again.state_bytes / 1e6:.0f}", f"{again.read_s:.1f}", f"{again.restore_s:.1f}"]
         cells += [f"{again.memory_bytes / 1e6:.0f}", *(f"{k:.1f}" for k in kilobytes), f"{row.peak_mb:.0f}"]
     return "| " + " | ".join(cells) + " |"

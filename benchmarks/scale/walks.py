@@ -4,9 +4,10 @@ Assumed, and why:
 
 - A person enters the site at any camera at any time, equally likely, walks from camera to camera along streets, and is
   gone after three visits on average (a geometric number): 100,000 people an hour at 1,000 cameras are passers-by.
-- A visit is short: 10^6 clips of 100,000 people are ten clips a person. A track's first clip comes 0.4 s after its
-  birth and the next ones every second, as `reid.first_clip_s` and `reid.every_s` say, so three visits of about three
-  clips each, of some 3 s. How long single visits are follows an exponential law, at least one clip each.
+- A visit is short: 10^6 clips of 100,000 people are ten clips a person, and with those who come back and those seen by
+  two cameras a person has four visits. A track's first clip comes 0.4 s after its birth and the next ones every second,
+  as `reid.first_clip_s` and `reid.every_s` say, so a visit takes some 2 s. How long single ones take follows an
+  exponential law, with at least one clip each.
 - Between two cameras people walk at 1.35 m/s with a deviation of 15 % (a log-normal law); one way in twenty takes up to
   four times as long, outside of the window that the site's owner declared: people stop, and windows are guesses.
 - Where a camera overlaps with another one, nine of ten visits are seen by both, up to a second apart.

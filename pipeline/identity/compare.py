@@ -14,6 +14,7 @@ from pipeline.config import MatcherConfig
 from pipeline.identity.constraints import Exclusion, Topology, overlap_s
 from pipeline.identity.memory import SiteMemory
 from pipeline.identity.state import TrackState
+from pipeline.identity.transits import FLOOR
 from pipeline.types import Evidence, FloatArray, TrackKey
 
 _MARGIN_NATS = (
@@ -27,9 +28,14 @@ _LEAST_TOLD = 0.3  # nats; what says less is not named as a basis
 _SHARED_GROUND = 2.5  # nats: who is seen by one of two overlapping cameras is mostly seen by the other, too
 _DOUBT_LINKS = 0.5  # of sure links at once that show the overlap: a single one is believed by two thirds
 _SHARED_S = 0.5  # so long at once
+_UNSEEN = 0.2  # plausibility of passing a camera on the way without being seen
+_FASTEST = 0.5  # of the shortest time that is declared: nobody is twice as fast
+_TOO_FAST = 3.0  # nats
 _TOUCH_S = 0.05  # tracks that share less do not overlap
 _NEIGHBOURS_S = 8.0  # a track that begins so long after another one ended may go on from it
+_FEW = 10.0  # plausible candidates among whom the threshold holds as it is: it was measured on sites of as many people
 _LEAST_LOOKS = 8  # candidates for which everything is weighed, however far they are
+_MOST_LOOKS = 24  # the same, however many are near: the person is hardly ever farther down
 _MOST_EXCLUDED = 8  # excluded identities that the evidence names, nearest first
 
 NEVER = 1e6  # cost of a pair that is not allowed
@@ -68,6 +74,7 @@ class Row:
     Attributes:
         identity_ids: rising. distance: (I,) of looks. cost: (I,) distance with everything else; NEVER where excluded.
         circumstances: of the candidates that are not excluded. reasons: why the others are.
+        crowd: by how much nearer somebody must be because many may be it: one of a thousand strangers is always near.
     """
 
     track: TrackState
@@ -76,6 +83,7 @@ class Row:
     cost: FloatArray
     circumstances: Mapping[int, Circumstances]
     reasons: Mapping[int, str]
+    crowd: float = 0.0
 
     def best(self, without: Collection[int] = ()) -> tuple[int, float] | None:
         """The candidate of the least cost that is allowed, the first of several; None when none is."""
@@ -149,17 +157,23 @@ class Comparer:
             if reason is not None:
                 reasons[identity_id] = reason
                 cost[column] = NEVER
-        return Row(track, list(candidates), distance, cost, circumstances, reasons)
+        crowd = self._crowd(len(candidates), circumstances.values(), len(reasons))
+        return Row(track, list(candidates), distance, cost, circumstances, reasons, crowd)
+
+    def _crowd(self, candidates: int, looked_at: Collection[Circumstances], excluded: int) -> float:
+        """Log of how many times `_FEW` may be it, each as plausible as its ways are, on the scale of the distance."""
+        share = candidates / max(len(looked_at) + excluded, 1)  # those not looked at are like those who were
+        plausible = share * sum(about.prior for about in looked_at)
+        return self._per_nat * math.log(max(plausible / _FEW, 1.0))
 
     def _worth_a_look(self, distance: FloatArray) -> Sequence[int]:
-        """Columns that anything but looks may speak for or against: others are too far whatever it says.
+        """Columns for which it is asked what else speaks for or against them: others are too far whatever it says.
 
         At least the nearest few, so that it can be told who was excluded.
         """
-        near = np.flatnonzero(distance <= self._hopeless)
-        if len(near) >= _LEAST_LOOKS or len(near) == len(distance):
-            return near.tolist()
-        return np.argsort(distance, kind="stable")[:_LEAST_LOOKS].tolist()
+        order = np.argsort(distance, kind="stable")
+        count = int(np.searchsorted(distance[order], self._hopeless, side="right"))
+        return order[: min(max(count, _LEAST_LOOKS), _MOST_LOOKS)].tolist()
 
     def distances(self, track: TrackState, candidates: Sequence[int], silent: Collection[TrackKey]) -> FloatArray:
         """(I,) of how the track looks from how the candidates look; inf between different models."""
@@ -244,8 +258,14 @@ class Comparer:
     def _way(self, origin: tuple[float, float, str] | None, destination: tuple[float, float, str] | None) -> float:
         if origin is None or destination is None or origin[2] == destination[2]:
             return 0.0
-        prior = self._memory.transits.prior(origin[2], destination[2], destination[0] - origin[1])
-        return math.log(prior)
+        gap_s = destination[0] - origin[1]
+        prior = self._memory.transits.prior(origin[2], destination[2], gap_s)
+        way = self._topology.way(origin[2], destination[2])
+        if way is None:
+            return math.log(prior)
+        if way.rules > 1 and not self._memory.transits.links(origin[2], destination[2]):
+            prior = min(prior, max(_UNSEEN ** (way.rules - 1), FLOOR))
+        return math.log(prior) - (_TOO_FAST if way.least_s > 0 and gap_s < _FASTEST * way.least_s else 0.0)
 
     def to_tracks(self, track: TrackState, others: Sequence[TrackState]) -> FloatArray:
         """(N,) of how a track looks from how others do."""

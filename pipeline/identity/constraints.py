@@ -1,12 +1,22 @@
 """Which identities a track may have at all, and which cameras have to do with each other."""
 
+import heapq
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 from pipeline.config import TopologyConfig
 from pipeline.identity.memory import SiteMemory
 from pipeline.identity.state import IdentityState, Span, TrackState
 
 _TOUCH_S = 0.05  # two tracks of one camera that share less than half a frame may be one person
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """The quickest way that is declared from one camera to another: over so many rules, in no less time."""
+
+    rules: int
+    least_s: float
 
 
 class Topology:
@@ -17,11 +27,39 @@ class Topology:
         self._transit = {
             (r.from_camera, r.to_camera): r.transit_s for r in rules if r.from_camera and r.to_camera and r.transit_s
         }
+        self._ways: dict[str, dict[str, Way]] = {}  # from each camera, made when it is asked for
         self._apart: dict[tuple[str, str], bool] = {}  # asked for all the time
         self._near: dict[str, set[str]] = {}
         for a, b in [*self._transit, *(tuple(sorted(pair)) for pair in self._overlap)]:
             self._near.setdefault(a, {a}).add(b)
             self._near.setdefault(b, {b}).add(a)
+
+    def way(self, a: str, b: str) -> Way | None:
+        """How people get from a to b, as far as is declared; None where no rules lead there.
+
+        A way that is declared in one direction is taken to be as long in the other.
+        """
+        if a not in self._ways:
+            self._ways[a] = self._ways_from(a)
+        return self._ways[a].get(b)
+
+    def _ways_from(self, a: str) -> dict[str, Way]:
+        """Dijkstra's shortest paths (1959), by time, then by rules."""
+        found: dict[str, Way] = {}
+        heap = [(0.0, 0, a)]
+        while heap:
+            least_s, rules, camera_id = heapq.heappop(heap)
+            if camera_id in found:
+                continue
+            found[camera_id] = Way(rules, least_s)
+            for other in sorted(self._near.get(camera_id, ())):
+                if other not in found:
+                    heapq.heappush(heap, (least_s + self._step_s(camera_id, other), rules + 1, other))
+        return found
+
+    def _step_s(self, a: str, b: str) -> float:
+        window = self._transit.get((a, b)) or self._transit.get((b, a))
+        return max(window[0], 0.0) if window else 0.0
 
     def may_overlap(self, a: str, b: str) -> bool:
         """Whether one person can be in both cameras at once: as declared; where nothing is declared, yes.

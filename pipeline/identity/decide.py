@@ -88,7 +88,8 @@ class Decider:
         ids, costs = _joint(rows)
         if not ids:
             return []
-        chosen = zip(*(places.tolist() for places in linear_sum_assignment(costs)), strict=True)
+        bounded = np.minimum(costs, self._threshold)  # what may not be is as good as being nobody known
+        chosen = zip(*(places.tolist() for places in linear_sum_assignment(bounded)), strict=True)
         links = []
         for number, column in chosen:
             row, identity_id = rows[number], ids[column]
@@ -103,22 +104,22 @@ class Decider:
         return links
 
     def _accepts(self, row: Row, identity_id: int, due: bool) -> bool:
-        cost = row.cost_of(identity_id)
+        cost = row.cost_of(identity_id) + row.crowd
         if due:
             return cost <= self._threshold
         runner_up = row.best(without=(identity_id,))
-        clear = runner_up is None or runner_up[1] - cost >= self._config.margin
+        clear = runner_up is None or runner_up[1] + row.crowd - cost >= self._config.margin
         return clear and cost <= self._threshold - self._config.margin
 
     def _new_or_unknown(self, row: Row, now_s: float, final: bool) -> Decision | None:
         track, best = row.track, row.best()
         due = self._is_due(track, now_s, final)
         evidence = row.evidence(None, self._threshold)
-        if best is not None and best[1] <= self._threshold:
+        if best is not None and best[1] + row.crowd <= self._threshold:
             # near somebody who was given to another track of the same moment: it cannot be told who this is
             undecided = due and (final or not track.open)
             return Decision(track, None, evidence, unknown=True) if undecided else None
-        clear = best is None or best[1] > self._threshold + self._config.margin
+        clear = best is None or best[1] + row.crowd > self._threshold + self._config.margin
         if not due and not (clear and track.clips >= _CLIPS_FOR_NEW):
             return None
         if track.quality < self._config.min_quality:

@@ -7,10 +7,10 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.retrieval import comparable_vector, part_distances
 from pipeline.types import ClipFeature, FloatArray, TimeArray, TrackKey
 
 _FIRST_ROWS = 256
-_LEAST_SHARED = 1e-3  # of one part's visibility
 _SAME_QUALITY = 0.05  # of two features alike the newer one stays, unless it is worse by more than this
 
 Owner: TypeAlias = TrackKey | int  # a track's own features, or what an identity keeps of tracks that are long over
@@ -21,8 +21,7 @@ HalfArray: TypeAlias = npt.NDArray[np.float16]
 class Feature:
     """What one clip says of how somebody looks, as it is compared.
 
-    Two features are as near as their parts are on average, weighted by where both can be seen: the cosine is
-    Σ √(v w) p·q / Σ √(v w) over parts p, q with visibilities v, w. A feature of one whole has one part, always visible.
+    `pipeline.retrieval.comparable_vector` says how two are compared.
 
     Attributes:
         vector: (D,) float32: the parts, each of norm 1 times the root of its visibility, one after the other.
@@ -53,9 +52,7 @@ class Features:
 
     def distances(self, others: "Features") -> FloatArray:
         """(M, N) cosine distances, part by part where both are seen; 1 where nothing of both is."""
-        shared = self.seen @ others.seen.T
-        likeness = self.vectors @ others.vectors.T
-        return 1.0 - np.divide(likeness, shared, out=np.zeros_like(likeness), where=shared > _LEAST_SHARED)
+        return part_distances(self.vectors, self.seen, others.vectors, others.seen)
 
     @staticmethod
     def of(features: Sequence[Feature]) -> "Features":
@@ -72,17 +69,9 @@ class Features:
 
 
 def feature_of(clip: ClipFeature) -> Feature:
-    """A clip's feature: part by part where its vector is nothing but its parts side by side, else the vector.
-
-    A head that makes one vector of the whole body has compared its parts already; what a head says of parts it never
-    meant to be compared is not used.
-    """
-    parts, length = clip.parts, len(clip.embedding)
-    by_parts = len(parts) > 1 and parts.shape[1] * len(parts) in (length, length - parts.shape[1])  # or with the body
-    if not by_parts or not float(clip.visibility.sum()) > 0:
-        return Feature(clip.embedding, np.ones(1, np.float32), clip.quality, clip.end_s)
-    seen = np.sqrt(clip.visibility)
-    return Feature((parts * seen[:, None]).ravel(), seen, clip.quality, clip.end_s)
+    """A clip's feature, as `comparable_vector` makes it."""
+    vector, seen = comparable_vector(clip.embedding, clip.parts, clip.visibility)
+    return Feature(vector, seen, clip.quality, clip.end_s)
 
 
 class MatrixGallery:

@@ -48,6 +48,28 @@ class Grid:
         return (microseconds(watermark_s) + 1) // microseconds(self.step_s) - 1
 
 
+class _Least:
+    """The least of the times of some cameras, as they go on and come and go."""
+
+    def __init__(self) -> None:
+        self._until: dict[str, float] = {}
+        self._heap: list[tuple[float, str]] = []  # may hold times that were overtaken
+
+    def put(self, camera_id: str, until_s: float) -> None:
+        self._until[camera_id] = until_s
+        heapq.heappush(self._heap, (until_s, camera_id))
+
+    def drop(self, camera_id: str) -> None:
+        self._until.pop(camera_id, None)
+
+    @property
+    def value(self) -> float:
+        """inf when there is no camera."""
+        while self._heap and self._until.get(self._heap[0][1]) != self._heap[0][0]:
+            heapq.heappop(self._heap)
+        return self._heap[0][0] if self._heap else math.inf
+
+
 class Watermark:
     """The least time up to which every camera that counts has been processed.
 
@@ -59,21 +81,25 @@ class Watermark:
     """
 
     def __init__(self, cameras: Iterable[str], live_cameras: Iterable[str], lateness_s: float) -> None:
-        self._until: dict[str, float] = dict.fromkeys(cameras, -math.inf)
         self._live = frozenset(live_cameras)
         self._lateness_s = lateness_s
+        self._until: dict[str, float] = {}
+        self._of_live, self._of_recorded = _Least(), _Least()
         self._away: set[str] = set()
         self._newest = -math.inf
         self._value = -math.inf
+        for camera_id in cameras:
+            self._put(camera_id, -math.inf)
 
     def tick(self, camera_id: str, until_s: float) -> None:
-        self._until[camera_id] = max(until_s, self._until.get(camera_id, -math.inf))
         self._newest = max(self._newest, until_s)
         self._away.discard(camera_id)
+        self._put(camera_id, max(until_s, self._until.get(camera_id, -math.inf)))
 
     def away(self, camera_id: str) -> None:
         """The camera ended or is offline: nobody waits for it until its next tick."""
         self._away.add(camera_id)
+        self._group(camera_id).drop(camera_id)
 
     @property
     def cameras_away(self) -> frozenset[str]:
@@ -81,7 +107,7 @@ class Watermark:
 
     @property
     def all_away(self) -> bool:
-        return bool(self._until) and self._away >= self._until.keys()
+        return bool(self._until) and len(self._away) >= len(self._until) and self._away >= self._until.keys()
 
     @property
     def value(self) -> float:
@@ -89,10 +115,17 @@ class Watermark:
         if self.all_away:
             self._value = max(self._value, self._newest)
         else:
-            floor = self._newest - self._lateness_s
-            times = (max(t, floor) if c in self._live else t for c, t in self._until.items() if c not in self._away)
-            self._value = max(self._value, min(times, default=-math.inf))
+            live_s = max(self._of_live.value, self._newest - self._lateness_s)
+            least_s = min(live_s, self._of_recorded.value)
+            self._value = max(self._value, least_s if math.isfinite(least_s) else -math.inf)
         return self._value
+
+    def _put(self, camera_id: str, until_s: float) -> None:
+        self._until[camera_id] = until_s
+        self._group(camera_id).put(camera_id, until_s)
+
+    def _group(self, camera_id: str) -> _Least:
+        return self._of_live if camera_id in self._live else self._of_recorded
 
 
 @dataclass(order=True, slots=True)

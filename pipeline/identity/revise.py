@@ -88,11 +88,11 @@ class Reviser:
             return self._settle_clash(track, own, row)
         best = row.best(without=(own,))
         if not self._has_others(track, own):
-            if best is not None and best[1] <= self._reach(track) and self._may_be_one(own, best[0]):
+            if best is not None and best[1] + row.crowd <= self._reach(track) and self._may_be_one(own, best[0]):
                 return self._merge(own, best[0], row)
             return self._take_place(track, own, row, np.inf)
         cost = row.cost_of(own)
-        if best is not None and best[1] <= self._threshold and best[1] + self._inertia(track) < cost:
+        if best is not None and best[1] + row.crowd <= self._threshold and best[1] + self._inertia(track) < cost:
             return self._move(track, own, best[0], row)
         if cost > self._threshold + self._inertia(track):
             return self._move(track, own, None, row)
@@ -126,7 +126,7 @@ class Reviser:
 
     def _leave(self, track: TrackState, own: int, row: Row) -> Correction:
         best = row.best(without=(own,))
-        to_id = best[0] if best is not None and best[1] <= self._threshold else None
+        to_id = best[0] if best is not None and best[1] + row.crowd <= self._threshold else None
         return self._move(track, own, to_id, row)
 
     def _worth(self, track: TrackState, identity_id: int, silent: Collection[TrackKey]) -> float:
@@ -175,7 +175,7 @@ class Reviser:
         for cost, identity_id in sorted(near):
             if cost > self._threshold:
                 break
-            limit = self._reach(track) - self._margin / 2
+            limit = self._reach(track) - self._margin / 2 - row.crowd
             if self._may_be_one(own, identity_id) and self._linkage(own, identity_id) <= limit:
                 return self._merge(own, identity_id, row)
         return None if track.open else self._part(own)

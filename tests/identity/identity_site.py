@@ -127,7 +127,6 @@ class Site:
         for delivery_id, message in self.pending.items():
             self.matcher.receive(delivery_id, message)
 
-
     def who(self):
         """Track key -> identity, as finally known."""
         return IdentityBook(self.events).tracks()
@@ -181,8 +180,12 @@ def walk(camera_id, track_id, first_s, last_s, *looks, **about):
     return Walk(camera_id, track_id, first_s, last_s, looks, **about)
 
 
-def stream_of(camera_id, walks, until_s, tells=True, every_s=0.5, ended=True, break_s=np.inf):
-    """All messages of one camera in its order; when its stream breaks off, the next epoch begins."""
+def stream_of(camera_id, walks, until_s, tells=1, every_s=0.5, ended=True, break_s=np.inf):
+    """All messages of one camera in its order; when its stream breaks off, the next epoch begins.
+
+    Args:
+        tells: with every so many ticks the camera says who is visible; 0: never.
+    """
     planned = []  # (time, rank, what)
     for one in (w for w in walks if w.camera_id == camera_id):
         after_s = -np.inf
@@ -194,10 +197,11 @@ def stream_of(camera_id, walks, until_s, tells=True, every_s=0.5, ended=True, br
             planned.append((given_up_s, 1, ("tracklet", one)))
     planned += [(at_s, 2, ("tick",)) for at_s in np.arange(0, until_s + 1e-6, every_s).round(6).tolist()]
     epochs = {epoch: Camera(camera_id, epoch) for epoch in ("1", "2")}
-    messages = []
+    messages, ticks = [], 0
     for at_s, _, what in sorted(planned, key=lambda p: p[:2]):
+        ticks += what[0] == "tick"
         camera = epochs[what[1].epoch if len(what) > 1 else ("2" if at_s >= break_s else "1")]
-        messages.append(_message(camera, at_s, what, walks if tells else None))
+        messages.append(_message(camera, at_s, what, walks if tells and ticks % tells == 0 else None))
     return [*messages, *([epochs["2" if until_s >= break_s else "1"].state(until_s)] if ended else [])]
 
 
@@ -219,7 +223,7 @@ def in_order(streams):
     return sorted((m for stream in streams for m in stream), key=lambda m: (m.at_s, m.camera_id))
 
 
-def play(walks, until_s, config=CONFIG, cameras=("door", "hall"), restart_every=None, tells=True, ended=True, **options):
+def play(walks, until_s, config=CONFIG, cameras=("door", "hall"), restart_every=None, tells=1, ended=True, **options):
     """A site that saw these tracks."""
 
     def new(state=None):

@@ -1,9 +1,10 @@
-"""Random small sites for the laws of the matcher: people who come and go, look-alikes, poor looks, lost tracks, breaks."""
+"""Random small sites for the laws of the matcher: people who come and go, look alike, are lost, and are mistaken."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from identity_site import COLOURS, Operator, Site, Walk, make, near, stream_of
+from room import GROUNDS, path
 
 from pipeline.config import MatcherConfig, TopologyConfig
 
@@ -26,17 +27,21 @@ class RandomSite:
     until_s: float
     breaks_s: dict  # by camera
     rules: tuple = ()
+    grounds: dict = field(default_factory=dict)
     config: MatcherConfig = CONFIG
 
     def streams(self, quiet_s=0.0, ended=True):
         """Of each camera; all is quiet for so long at the end."""
         return [
-            stream_of(camera, self.walks, self.until_s + quiet_s, tells, every_s, ended, self.breaks_s.get(camera, math.inf))
+            stream_of(
+                camera, self.walks, self.until_s + quiet_s, tells, every_s, ended, self.breaks_s.get(camera, math.inf)
+            )
             for camera, tells, every_s in zip(self.cameras, self.tells, self.every_s, strict=True)
         ]
 
     def matcher(self, state=None, **options):
-        return make(self.config, self.cameras, topology=self.rules, features_s=60.0, state=state, **options)
+        known = {"topology": self.rules, "grounds": self.grounds, "features_s": 60.0}
+        return make(self.config, self.cameras, state=state, **known, **options)
 
     def run(self, order, restarts=frozenset(), **options):
         """The site after messages in this order of arrival; killed and started again before some of them."""
@@ -53,8 +58,13 @@ def random_site(rng, noise=True):
     cameras = CAMERAS[: rng.choice((2, 2, 3))]
     people = range(rng.randint(1, 4))
     walks, person, breaks_s = [], {}, {}
+    places = {}
+    if noise and rng.random() < 0.3:
+        places = {who: ((rng.random() * 3 - 1.5, 4.5 + rng.random() * 3), (rng.random() * 0.04, 0.0)) for who in people}
     for camera_id in cameras:
         tracks = [stay for who in people for stay in _stays(rng, camera_id, who, noise)]
+        if places:
+            tracks = [(replace(one, boxes=path(camera_id, *places[who])), who) for one, who in tracks]
         for number, (one, who) in enumerate(sorted(tracks, key=lambda t: (t[0].first_s, t[1])), start=1):
             walks.append(replace(one, track_id=number))
             person[walks[-1].key] = who
@@ -67,11 +77,12 @@ def random_site(rng, noise=True):
         cameras,
         tuple(walks),
         person,
-        tuple(rng.random() < 0.7 for _ in cameras),
+        tuple(rng.choice((1, 1, 3, 0)) for _ in cameras),
         tuple(rng.choice((0.5, 0.5, 1.0, 0.75)) for _ in cameras),
         until_s,
         breaks_s,
         () if pair is None or not noise else (TopologyConfig(pair=cameras[:2], overlap=pair),),
+        GROUNDS if places and rng.random() < 0.7 else {},
     )
 
 
@@ -93,10 +104,12 @@ def _stays(rng, camera_id, who, noise):
 
 
 def _looks(rng, who):
-    """As the person is; a little off; like somebody else at first; like somebody else in between; like somebody else."""
+    """As the person is; a little off; or like somebody else, at first, in between, or from then on."""
     own, other = LOOKS[who], rng.choice(LOOKS)
     off = near(own, rng.choice((0.05, 0.1, 0.3)), towards=8 + rng.randint(0, 7))
-    return rng.choice(((own,), (off, own), (other, own), (other, other, own), (own, own, other, own), (own, other), (off,)))
+    return rng.choice(
+        ((own,), (off, own), (other, own), (other, other, own), (own, own, other, own), (own, other), (off,))
+    )
 
 
 def _broken_off(break_s, camera_id, walks, person):

@@ -3,7 +3,6 @@
 import json
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from identity_site import COLOURS, CONFIG, Camera, Site, make, near, play, told, visit, walk
 
@@ -96,7 +95,9 @@ def test_beyond_max_identities_whoever_was_seen_longest_ago_goes():
     assert identities(site) == [2, 3]
     assert not any(name in site.stored for name in ("track:door:1:1", "archive:1"))
     site.feed(*visit(door, 4, RED, 90.0, 94.0), door.tick(110.0))
-    assert told(site.events)[-2] == ("entered", 4, "door", 4), "nobody knows red any more; the number is not given again"
+    assert told(site.events)[-2] == ("entered", 4, "door", 4), (
+        "nobody knows red any more; the number is not given again"
+    )
 
 
 def test_somebody_in_the_picture_is_not_dropped_for_people_who_are_gone():

@@ -188,7 +188,9 @@ def test_everybody_who_is_gone_has_left_under_the_id_that_is_finally_theirs(seed
     said = [(book.living(e.identity_id), e.key, e.at_s) for e in site.events if e.kind == "left"]
     for (identity_id, camera_id), track in last.items():
         own = [(key, at_s) for i, key, at_s in said if (i, key.camera_id) == (identity_id, camera_id)]
-        assert any(at_s >= track.first_s for _, at_s in own), "it was wrong who came last, if it is not this track's end"
+        assert any(at_s >= track.first_s for _, at_s in own), (
+            "it was wrong who came last, if it is not this track's end"
+        )
         assert sum(key == track.key for key, _ in own) <= 1
 
 

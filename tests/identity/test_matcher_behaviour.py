@@ -1,17 +1,16 @@
 """Single behaviours of the matcher: what is decided, when, and why."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from identity_site import COLOURS, CONFIG, Camera, Operator, Site, make, near, told, visit
+from identity_site import COLOURS, CONFIG, Camera, Site, make, near, told, visit
 
 from pipeline.config import MatcherConfig, TopologyConfig
 from pipeline.errors import DecodeError
 from pipeline.identity.constraints import Topology
 from pipeline.identity.matcher import Matcher
-from pipeline.types import CameraState, Forget, FramePointer, Tick
+from pipeline.types import CameraState, FramePointer, Tick
 
 RED, BLUE, GREEN = COLOURS[:3]
 
@@ -313,3 +312,65 @@ def test_a_late_message_after_every_camera_was_away_is_handled_once_and_ends() -
         matcher.receive(str(number), message)
         done += matcher.advance().done
     assert done == ["0", "1", "2", "3", "4"]
+
+
+def test_a_poor_track_that_stays_does_not_keep_others_from_leaving():
+    site, door = alone()
+    site.feed(*visit(door, 1, RED, 0.0, 2.0), door.clip(2, BLUE, 1.0, 1.4, quality=0.05))
+    for at_s in range(3, 40):
+        site.feed(door.clip(2, BLUE, 1.0, at_s + 0.4, quality=0.05), door.tick(at_s + 0.5, 2))
+    assert told(site.events) == [("entered", 1, "door", 1), ("left", 1, "door", 1)]
+
+
+def test_a_good_track_that_is_undecided_keeps_who_it_may_be_from_leaving():
+    site, door = alone(replace(CONFIG, patience_s=10.0))
+    site.feed(*visit(door, 1, RED, 0.0, 2.0), door.tick(6.0), door.clip(2, near(RED, 0.38), 6.5, 6.9))
+    site.feed(door.tick(14.0, 2), door.clip(2, near(RED, 0.38), 6.5, 14.4), door.tick(16.9, 2))
+    assert told(site.events) == [("entered", 1, "door", 1)], "it may be 1, who is not gone then"
+    site.feed(door.tick(20.0, 2))
+    assert told(site.events) == [("entered", 1, "door", 1), ("continued", 1, "door", 2)]
+
+
+def ways_of_a_track_through(break_of):
+    """One track of the door that is seen for 300 s; after 2 s something happens to its camera."""
+    site = Site(make(cameras=["door", "hall"], live_cameras=["door", "hall"]))
+    door, hall = Camera("door"), Camera("hall")
+    site.feed(hall.tick(0.0), door.clip(1, RED, 0.0, 0.4), door.clip(1, RED, 0.0, 1.4), door.tick(2.0), hall.tick(2.0))
+    site.feed(*break_of(Camera), hall.tick(3.0))
+    for at_s in range(3, 300, 3):
+        site.feed(door.clip(1, RED, 0.0, at_s + 0.4), door.tick(at_s + 0.5, 1), hall.tick(at_s + 0.5))
+    site.feed(door.tracklet(1, 0.0, 300.0), door.tick(310.0), hall.tick(310.0))
+    return site
+
+
+def test_a_track_goes_on_when_its_camera_was_said_to_be_offline_and_comes_back():
+    site = ways_of_a_track_through(lambda camera: [camera("door", "supervisor").state(2.0, "offline")])
+    assert [(e.kind, e.identity_id, e.at_s) for e in site.events] == [("entered", 1, 0.0), ("left", 1, 300.0)]
+
+
+def test_a_message_of_an_old_epoch_that_comes_late_ends_no_track_of_the_new_one():
+    site = ways_of_a_track_through(lambda camera: [camera("door", "0").clip(7, BLUE, 0.0, 1.0)])
+    assert [(e.kind, e.at_s) for e in site.events if e.identity_id == 1] == [("entered", 0.0), ("left", 300.0)]
+
+
+@pytest.mark.parametrize("idle_s", [4.0, 60.0])
+def test_a_restart_after_ticks_that_do_not_tell_takes_nobody_for_visible(idle_s):
+    """The camera stalls: its clock goes on, and nobody knows who is there."""
+    for restart in (False, True):
+        site, door = alone()
+        site.feed(door.clip(1, RED, 0.0, 0.4), door.clip(1, RED, 0.0, 1.4), door.tick(2.0, 1))
+        site.feed(door.tick(2.0 + idle_s), door.tick(2.5 + idle_s))
+        if restart:
+            site.restart(lambda state: make(cameras=["door"], state=state))
+        first_s = 1.0 + idle_s
+        site.feed(door.clip(2, RED, first_s, first_s + 2), door.tick(first_s + 2.1, 2), door.tick(first_s + 5, 2))
+        assert told(site.events) == [("entered", 1, "door", 1), ("continued", 1, "door", 2)]
+
+
+def test_a_quiet_hour_with_somebody_in_the_picture_is_passed_over_in_a_few_steps(monkeypatch):
+    site, door = alone(replace(CONFIG, identity_ttl_s=100.0))
+    site.feed(door.clip(1, RED, 0.0, 0.4), door.clip(1, RED, 0.0, 1.4), door.tick(2.0, 1))
+    handled, handle = [], Matcher._handle_cell
+    monkeypatch.setattr(Matcher, "_handle_cell", lambda self, cell: (handled.append(cell), handle(self, cell)))
+    site.feed(door.tick(3600.0, 1))
+    assert len(handled) < 150

@@ -114,6 +114,33 @@ def test_a_name_goes_over_with_a_merge_to_one_that_has_none():
         assert event.name == name
 
 
+def two_models():
+    """Red is 1 by features of the old model, and 2 by those of the new one."""
+    site, door = Site(new()), Camera("door")
+    site.feed(*visit(door, 1, RED, 0.0, 2.0, model_id="old"), door.tick(9.0))
+    site.feed(*visit(door, 2, RED[:8], 10.0, 12.0, model_id="new"), door.tick(20.0))
+    assert site.who() == {key(1): 1, key(2): 2}
+    return site, door
+
+
+@pytest.mark.parametrize("folded", [False, True])
+def test_two_of_different_models_that_were_merged_are_known_by_the_newer_one(folded):
+    site, door = two_models()
+    if folded:
+        site.feed(door.tick(190.0))
+    site.feed(Operator().merge(2, 1))
+    site.restart(new)
+    site.feed(*visit(door, 3, RED[:8], 200.0, 202.0, model_id="new"), door.tick(210.0))
+    site.feed(*visit(door, 4, BLUE[:8], 220.0, 222.0, model_id="new"), door.tick(230.0))
+    assert site.who() == {key(1): 1, key(2): 1, key(3): 1, key(4): 3}
+
+
+def test_a_track_is_not_given_to_somebody_who_is_known_by_another_model():
+    site, _ = two_models()
+    assert site.feed(Operator().split(2, key(2), to_id=1)) == []
+    assert site.who() == {key(1): 1, key(2): 2}
+
+
 # -- split
 
 
@@ -254,7 +281,9 @@ def test_an_order_that_comes_twice_is_carried_out_once(twice):
 def test_an_order_before_anything_was_seen_does_nothing():
     site, door = Site(new()), Camera("door")
     operator = Operator()
-    assert site.feed(operator.forget(1), operator.merge(1, 2), operator.rename(1, "Ada"), operator.split(1, key(1))) == []
+    assert (
+        site.feed(operator.forget(1), operator.merge(1, 2), operator.rename(1, "Ada"), operator.split(1, key(1))) == []
+    )
     site.feed(*visit(door, 1, RED, 0.0, 2.0), door.tick(3.0))
     assert told(site.events) == [("entered", 1, "door", 1)]
 
