@@ -105,7 +105,7 @@ class Row:
         distance = None if shown is None else float(self.distance[self.identity_ids.index(shown)])
         return Evidence(
             distance=None if distance is None else round(distance, 4),
-            threshold=round(threshold, 4),
+            threshold=round(threshold - self.crowd, 4),
             runner_up=others[0] if others else None,
             transit_prior=round(about.prior, 4) if chosen is not None else 1.0,
             excluded=tuple((i, self.reasons[i]) for i in near[:_MOST_EXCLUDED]),

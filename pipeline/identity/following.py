@@ -15,6 +15,7 @@ Table = npt.NDArray[np.float64]
 
 # Measured on the annotated people of PETS S2.L1 view 1, as shares of the box's height; the residual after 0.5 to 8 s is
 # within 20 % of it. On lab4cam, whose people move less, within the same for gaps up to 2 s
+_LEAST_SEEN_S = 0.01  # less than any frame time says nothing about a speed
 _PERSISTENCE_S = 3.0  # τ
 _PACE_HEIGHTS_S = 0.5  # σ, to the side; 0.8 m/s of somebody 1.75 m tall
 _DOWN_SHARE = 0.4  # of that, downwards in a picture
@@ -109,7 +110,7 @@ def _place_after(gap_s: float, way: Table, pace: Table, pace_error: float) -> tu
     """
     left = float(np.exp(-gap_s / _PERSISTENCE_S))
     seen_s = float(way[-1, 0] - way[0, 0])
-    seen, error = (_slope(way), (pace_error / seen_s) ** 2) if seen_s > 0 else (np.zeros(2), np.inf)
+    seen, error = (_slope(way), (pace_error / seen_s) ** 2) if seen_s > _LEAST_SEEN_S else (np.zeros(2), np.inf)
     trust = pace**2 / (pace**2 + error)  # of what was seen; the rest is the usual: no velocity
     reach = _PERSISTENCE_S * (1 - left)
     wandering = (pace * _PERSISTENCE_S) ** 2 * (2 * gap_s / _PERSISTENCE_S - 3 + 4 * left - left**2)

@@ -163,6 +163,7 @@ class Matcher:
         left = self._do_tasks(now_s)
         self._decide(now_s, final=False)
         self._review(now_s)
+        left += self._do_tasks(now_s)  # what the corrections made due
         self._say_left(left, now_s)
         self._ledger.make_room(self._config.max_identities)
 
@@ -300,8 +301,12 @@ class Matcher:
             track.look_again_s = None
             self._memory.touch_track(track)
             self._doubts.add(track.key)
-        elif task == "fold" and track.identity_id is not None and not track.open:
+        elif task == "fold" and track.identity_id is not None and not track.open and self._is_final(track, now_s):
             self._ledger.fold(track)
+
+    def _is_final(self, track: TrackState, now_s: float) -> bool:
+        """Whether it has been over for long enough; it may have gone on since that was planned."""
+        return is_past(track.last_s + self._config.revise_s, now_s)
 
     def _decide(self, now_s: float, final: bool) -> None:
         while decisions := self._decider.next_decision(self._news, now_s, final):

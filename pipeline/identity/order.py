@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from pipeline.types import ClipMessage
 
+_SPARE, _FEW = 4, 64  # overtaken entries that a heap may hold, per camera and in any case
 _US = 1_000_000  # message times are compared as whole microseconds: exact, and finer than any time stamp here
 
 
@@ -58,6 +59,8 @@ class _Least:
     def put(self, camera_id: str, until_s: float) -> None:
         self._until[camera_id] = until_s
         heapq.heappush(self._heap, (until_s, camera_id))
+        if len(self._heap) > _SPARE * len(self._until) + _FEW:  # one that does not speak keeps what was overtaken
+            self._heap = sorted((at_s, camera) for camera, at_s in self._until.items())  # a sorted list is a heap
 
     def drop(self, camera_id: str) -> None:
         self._until.pop(camera_id, None)

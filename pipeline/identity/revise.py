@@ -92,11 +92,16 @@ class Reviser:
                 return self._merge(own, best[0], row)
             return self._take_place(track, own, row, np.inf)
         cost = row.cost_of(own)
-        if best is not None and best[1] + row.crowd <= self._threshold and best[1] + self._inertia(track) < cost:
+        better = best is not None and best[1] + row.crowd <= self._threshold and best[1] + self._inertia(track) < cost
+        if best is not None and better and self._is_worth_more(track, own, best[0]):
             return self._move(track, own, best[0], row)
         if cost > self._threshold + self._inertia(track):
             return self._move(track, own, None, row)
         return self._take_place(track, own, row, cost)
+
+    def _is_worth_more(self, track: TrackState, own: int, other: int) -> bool:
+        """Of two who were seen at once, and cannot both have the track, the one to whom it gives more; else any."""
+        return self._may_be_one(own, other) or self._worth(track, other, ()) > self._worth(track, own, ())
 
     def _inertia(self, track: TrackState) -> float:
         """How much better it must be elsewhere: more for one that was moved before, so that it ends."""
