@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -98,7 +98,7 @@ def bench(options: argparse.Namespace) -> None:
         print(f"\nfiles: {sum(p.stat().st_size for p in folder.rglob('*.vectors')) / 1e6:.0f} MB of vectors")
 
 
-def row(what: str, count: int, ours: Work, theirs: list[Work], rounds: int, same: str) -> None:
+def row(what: str, count: int, ours: Work, theirs: Sequence[Work], rounds: int, same: str) -> None:
     """Measure in turns, and print."""
     works = {"ours": ours, **({"faiss": theirs[0]} if theirs else {})}
     took = in_turns(works, rounds)
@@ -120,7 +120,7 @@ def in_turns(works: Mapping[str, Work], rounds: int) -> dict[str, float]:
     return {name: float(np.median(times)) for name, times in taken.items()}
 
 
-def agreement(ours: Work, theirs: list[Work]) -> str:
+def agreement(ours: Work, theirs: Sequence[Work]) -> str:
     """Share of the rows that both found."""
     if not theirs:
         return "–"

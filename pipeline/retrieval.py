@@ -11,6 +11,7 @@ from pipeline.types import FloatArray, IntArray
 
 ApDefinition = Literal["rectangle", "trapezoid"]
 
+_LEAST_SHARED = 1e-3  # of one part's visibility
 JUNK_ID = -1  # Market-1501, MARS: a picture of nobody in particular; removed from every ranking
 
 
@@ -31,6 +32,41 @@ def cosine_distance(a: FloatArray, b: FloatArray) -> FloatArray:
         (N, M) float32 in [0, 2]; for unit rows half the squared Euclidean distance. N and M may be 0.
     """
     return np.clip(1.0 - a @ b.T, 0.0, 2.0).astype(np.float32)
+
+
+def comparable_vector(
+    embedding: FloatArray, parts: FloatArray, visibility: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """What a clip head said of somebody, as it is compared: part by part where its vector is nothing but its parts.
+
+    Two such features are as near as their parts are on average, weighted by where both can be seen: the cosine is
+    Σ √(v w) p·q / Σ √(v w) over parts p, q with visibilities v, w. A head that makes one vector of the whole body has
+    compared its parts already: that vector is one part, always visible. What a head says of parts it never meant to be
+    compared is not used.
+
+    Args:
+        embedding: (D,) norm 1. parts: (K, D') norm 1 each. visibility: (K,) in [0, 1].
+
+    Returns:
+        (D,) the parts, each of norm 1 times the root of its visibility, one after the other, and (K,) these roots.
+    """
+    length = len(embedding)
+    by_parts = len(parts) > 1 and parts.shape[1] * len(parts) in (length, length - parts.shape[1])  # or with the body
+    if not by_parts or not float(visibility.sum()) > 0:
+        return embedding, np.ones(1, np.float32)
+    seen = np.sqrt(visibility)
+    return (parts * seen[:, None]).ravel(), seen
+
+
+def part_distances(a: FloatArray, a_seen: FloatArray, b: FloatArray, b_seen: FloatArray) -> FloatArray:
+    """(N, M) cosine distances of comparable vectors, part by part where both are seen; 1 where nothing of both is.
+
+    Args:
+        a: (N, D), a_seen: (N, K), b: (M, D), b_seen: (M, K), as `comparable_vector` makes them; N and M may be 0.
+    """
+    shared = a_seen @ b_seen.T
+    likeness = a @ b.T
+    return 1.0 - np.divide(likeness, shared, out=np.zeros_like(likeness), where=shared > _LEAST_SHARED)
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -74,7 +74,7 @@ class Comparisons:
 def looks_of(clips: Sequence[ClipFeature], matcher: MatcherConfig) -> list[Look]:
     """Up to five looks at one track, evenly spread over those that the matcher takes; the first and the last always.
 
-    The first is due `patience_s` after the first clip; later ones come when there are half as many clips again, and at
+    The first is due `patience_s` after the first clip; later ones come when the track has grown (`due_again`), and at
     the track's end. Each knows all clips until then. So one threshold is chosen for first decisions and for revisions:
     a short track counts by its first look alone, a long one mostly by later ones.
     """

@@ -1,8 +1,11 @@
-"""One camera from frame to messages: detect → track → sample → encode → fuse. The same code live and in replay."""
+"""One camera from frame to messages: detect → track → sample → encode → fuse. The same code live and in replay.
+
+A track whose crops show that its person has changed is cut: it ends at the change, and goes on from there as a new one.
+"""
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +15,11 @@ from pipeline.background.kept_frames import FrameKeeper
 from pipeline.config import CameraConfig, Config
 from pipeline.errors import DecodeError, InferenceUnavailable
 from pipeline.ports import ClipHead, CropEncoder, Detector
+from pipeline.runtime.camera_stream import CameraStream
 from pipeline.runtime.latency import LatencyRecorder
-from pipeline.runtime.seen_boxes import SeenBoxes
 from pipeline.tracking.quality import frame_qualities
 from pipeline.tracking.sampling import ClipSampler, CropRequest, DueClip
+from pipeline.tracking.switches import SwitchWatch
 from pipeline.tracking.tracker import PersonTracker
 from pipeline.types import (
     CameraState,
@@ -72,8 +76,10 @@ class PictureKeeping:
             self._saved_at_s = now_s
             self._plate.save(self._out_dir, self._camera_id)
 
-    def pointer(self, track_id: int) -> FramePointer | None:
-        return self._frames.pointer(track_id)
+    def pointer(self, track_id: int, until_s: float = np.inf) -> FramePointer | None:
+        """The track's picture; None when it has none, or one from later than `until_s`."""
+        pointer = self._frames.pointer(track_id)
+        return pointer if pointer is not None and pointer.captured_at_s <= until_s else None
 
     def finish(self, track_id: int) -> None:
         self._frames.finish(track_id)
@@ -87,21 +93,6 @@ def _earlier_plate(out_dir: Path, camera_id: str) -> BackgroundModel | None:
         return None
 
 
-@dataclass(slots=True)
-class _Stream:
-    """Everything that belongs to one epoch."""
-
-    epoch: str
-    tracker: PersonTracker
-    sampler: ClipSampler
-    sequence: int = 0
-    last_s: float = -np.inf
-    ticked_s: float = -np.inf
-    detected_s: float = -np.inf
-    seen: SeenBoxes = field(default_factory=SeenBoxes)
-    picture_px: tuple[int, int] | None = None
-
-
 class CameraPipeline:
     """Turns the frames of one camera into numbered messages.
 
@@ -110,6 +101,9 @@ class CameraPipeline:
         latency: durations of the stages are recorded here.
         on_crop: told of every crop that was encoded, with what it was cut from.
         on_clip: told of every clip, before it is returned, with the crops that it was fused from.
+        on_split: told of every track that was cut: crops of the first one after this time are the second one's. Who
+            listens to crops and not to this gets no track cut.
+        watch_switches: whether tracks are cut at all.
     """
 
     def __init__(
@@ -124,6 +118,8 @@ class CameraPipeline:
         latency: LatencyRecorder | None = None,
         on_crop: Callable[[TrackKey, CropFeature, CropRequest], None] | None = None,
         on_clip: Callable[[ClipFeature, Sequence[CropFeature]], None] | None = None,
+        on_split: Callable[[TrackKey, TrackKey, float], None] | None = None,
+        watch_switches: bool = True,
     ) -> None:
         self._camera = camera
         self._config = config
@@ -134,7 +130,9 @@ class CameraPipeline:
         self._latency = latency or LatencyRecorder()
         self._on_crop = on_crop
         self._on_clip = on_clip
-        self._stream: _Stream | None = None
+        self._on_split = on_split
+        self._watches = watch_switches and (on_crop is None or on_split is not None)
+        self._stream: CameraStream | None = None
         self.lost_crops = 0  # not encoded, because the inference process was away
 
     def process(self, frame: Frame) -> FrameResult:
@@ -157,11 +155,15 @@ class CameraPipeline:
             self._keeping.observe(frame, tracks)
         if tracks is not None:
             stream.seen.add(frame.captured_at_s, tracks)
+            if stream.watch:
+                stream.watch.see(frame.captured_at_s, tracks)
             requests = stream.sampler.offer(frame, tracks, stream.tracker.births())
             self._encode(stream, requests)
             messages += self._ended(stream, ended)
-            for due in stream.sampler.due_clips(frame.captured_at_s):
-                messages.append(self._clip(stream, due, frame.captured_at_s))
+            messages += self._cut(stream)
+            tracks = stream.relabelled(tracks)
+            for due in stream.sampler.due_clips(frame.captured_at_s, stream.settled_until_s):
+                messages.append(self._clip(stream, due, frame.captured_at_s, stream.settled_until_s(due.track_id)))
         visible = None if tracks is None else tuple(sorted(tracks.ids.tolist()))
         messages += self._tick(stream, frame.captured_at_s, bool(messages), visible)
         shown = tracks if tracks is not None else stream.tracker.predicted(frame.captured_at_s)
@@ -190,10 +192,11 @@ class CameraPipeline:
             messages.append(CameraState(self._camera.id, stream.epoch, self._number(stream), when, status))
         return messages
 
-    def _begin(self, epoch: str) -> _Stream:
+    def _begin(self, epoch: str) -> CameraStream:
         exits = self._camera.exits
         tracker = PersonTracker(self._camera.id, epoch, self._config.tracker, exits=exits)
-        return _Stream(epoch, tracker, ClipSampler(self._config.reid))
+        watch = SwitchWatch(self._head) if self._watches else None
+        return CameraStream(epoch, tracker, ClipSampler(self._config.reid), watch)
 
     def _detect(self, frame: Frame) -> Detections | None:
         """The frame's detections; None between two detections (`detect_every_s`)."""
@@ -206,7 +209,7 @@ class CameraPipeline:
             return self._detector.detect([frame])[0]
 
     def _track(
-        self, stream: _Stream, frame: Frame, detections: Detections | None
+        self, stream: CameraStream, frame: Frame, detections: Detections | None
     ) -> tuple[Tracks | None, list[Tracklet]]:
         """The frame's tracks and the tracklets that ended; None without detections."""
         if detections is None:
@@ -215,7 +218,7 @@ class CameraPipeline:
         with self._latency.measure("track"):
             return stream.tracker.update(frame, detections)
 
-    def _encode(self, stream: _Stream, requests: Sequence[CropRequest]) -> None:
+    def _encode(self, stream: CameraStream, requests: Sequence[CropRequest]) -> None:
         if not requests:
             return
         try:
@@ -227,21 +230,25 @@ class CameraPipeline:
             return
         for request, (feature,) in zip(requests, features, strict=True):
             described: CropFeature = replace(feature, quality=request.quality, captured_at_s=request.captured_at_s)
-            stream.sampler.accept(request.track_id, described)
+            track_id = stream.owner(request)
+            stream.sampler.accept(track_id, described)
             if self._on_crop:
-                self._on_crop(TrackKey(self._camera.id, stream.epoch, request.track_id), described, request)
+                self._on_crop(TrackKey(self._camera.id, stream.epoch, track_id), described, request)
+            for switch in stream.watch.accept(track_id, described) if stream.watch else ():
+                stream.split(switch)
 
-    def _end_tracks(self, stream: _Stream) -> list[ClipMessage]:
+    def _end_tracks(self, stream: CameraStream) -> list[ClipMessage]:
         return self._ended(stream, stream.tracker.finish())
 
-    def _ended(self, stream: _Stream, tracklets: Iterable[Tracklet]) -> list[ClipMessage]:
+    def _ended(self, stream: CameraStream, tracklets: Iterable[Tracklet]) -> list[ClipMessage]:
         messages: list[ClipMessage] = []
         for tracklet in tracklets:
             track_id = tracklet.key.track_id
             self._encode(stream, stream.sampler.flush(track_id))
-            last = stream.sampler.last_clip(track_id)
+            until_s = min(stream.settled_until_s(track_id), float(tracklet.captured_at_s[-1]))
+            last = stream.sampler.last_clip(track_id, until_s)
             if last is not None:
-                messages.append(self._clip(stream, last, tracklet.ended_at_s))
+                messages.append(self._clip(stream, last, tracklet.ended_at_s, until_s))
             stream.sampler.forget(track_id)
             stream.seen.forget(track_id)
             if self._keeping:
@@ -249,10 +256,21 @@ class CameraPipeline:
             messages.append(replace(tracklet, sequence=self._number(stream)))
         return messages
 
-    def _clip(self, stream: _Stream, due: DueClip, made_at_s: float) -> ClipFeature:
+    def _cut(self, stream: CameraStream) -> list[ClipMessage]:
+        """The ends of the tracks that were cut."""
+        messages: list[ClipMessage] = []
+        for one in stream.take_cuts():
+            messages += self._ended(stream, [one.tracklet])
+            if self._on_split:
+                key = one.tracklet.key
+                self._on_split(key, key._replace(track_id=one.new_id), one.after_s)
+        return messages
+
+    def _clip(self, stream: CameraStream, due: DueClip, made_at_s: float, until_s: float) -> ClipFeature:
+        """`until_s`: boxes and picture are from no later."""
         with self._latency.measure("fuse"):
             fused = self._head.fuse(due.crops)
-        seen_s, seen_xyxy = stream.seen.take(due.track_id)
+        seen_s, seen_xyxy = stream.seen.take(due.track_id, until_s)
         clip = ClipFeature(
             key=TrackKey(self._camera.id, stream.epoch, due.track_id),
             sequence=self._number(stream),
@@ -266,7 +284,7 @@ class CameraPipeline:
             attention=fused.attention,
             quality=max(crop.quality.score for crop in due.crops),
             model_id=self._head.clip_model_id,
-            frame=self._keeping.pointer(due.track_id) if self._keeping else None,
+            frame=self._keeping.pointer(due.track_id, until_s) if self._keeping else None,
             seen_s=seen_s,
             seen_xyxy=seen_xyxy,
             picture_px=stream.picture_px,
@@ -276,7 +294,7 @@ class CameraPipeline:
         return clip
 
     def _tick(
-        self, stream: _Stream, now_s: float, news: bool, visible: tuple[int, ...] | None = None
+        self, stream: CameraStream, now_s: float, news: bool, visible: tuple[int, ...] | None = None
     ) -> list[ClipMessage]:
         """A tick after every message, and otherwise often enough that nobody waits for an empty picture."""
         if not news and now_s < stream.ticked_s + self._config.runtime.tick_every_s - _SLACK_S:
@@ -284,6 +302,6 @@ class CameraPipeline:
         stream.ticked_s = now_s
         return [Tick(self._camera.id, stream.epoch, self._number(stream), now_s, visible)]
 
-    def _number(self, stream: _Stream) -> int:
+    def _number(self, stream: CameraStream) -> int:
         stream.sequence += 1
         return stream.sequence

@@ -22,11 +22,26 @@ class SeenBoxes:
                 self._boxes.setdefault(track_id, []).append((now_s, xyxy))
                 self._last_s[track_id] = now_s
 
-    def take(self, track_id: int) -> tuple[TimeArray, FloatArray]:
-        """(T,) s and (T, 4) px of what was not taken yet; T may be 0."""
+    def take(self, track_id: int, until_s: float = np.inf) -> tuple[TimeArray, FloatArray]:
+        """(T,) s and (T, 4) px of what was not taken yet, up to a time; T may be 0."""
         boxes = self._boxes.pop(track_id, [])
-        times = np.array([at_s for at_s, _ in boxes], np.float64)
-        return times, np.array([xyxy for _, xyxy in boxes], np.float32).reshape(-1, 4)
+        if later := [box for box in boxes if box[0] > until_s]:
+            self._boxes[track_id] = later
+        taken = [box for box in boxes if box[0] <= until_s]
+        times = np.array([at_s for at_s, _ in taken], np.float64)
+        return times, np.array([xyxy for _, xyxy in taken], np.float32).reshape(-1, 4)
+
+    def split(self, track_id: int, new_id: int, after_s: float) -> None:
+        """What was not taken yet of a track after a moment is another one's."""
+        boxes = self._boxes.pop(track_id, [])
+        for owner, part in (
+            (track_id, [box for box in boxes if box[0] <= after_s]),
+            (new_id, [box for box in boxes if box[0] > after_s]),
+        ):
+            if part:
+                self._boxes[owner] = part
+        if track_id in self._last_s:
+            self._last_s[new_id] = self._last_s[track_id]
 
     def forget(self, track_id: int) -> None:
         """The track ended; an unknown one is fine."""

@@ -12,11 +12,15 @@ from pipeline.scenes.paths import Side
 _SPEED_M_S = (0.85, 1.4)  # of walking
 _TURN_BACK = 0.15  # share of the crossings that end where they began
 _TURN_S = 0.7  # standing before going back
-_LINGER = 0.2  # share of the crossings with a pause
+_LINGER = 0.1  # share of the crossings with a pause
 _LINGER_S = (1.0, 4.0)
 _MIDDLE = 0.5  # of the half length: where people pause and turn
+_LANES: dict[Side, tuple[float, float]] = {  # shares of the strip that those who walk to a side keep to
+    "right": (0.0, 0.6),
+    "left": (0.4, 1.0),
+}
 _WAIT_S = 6.0  # that somebody waits out of sight for company
-_BEHIND_S = (0.4, 1.0)  # of company: arms touch, or a step is between them, at walking speed
+_BEHIND_S = (0.6, 1.4)  # of company: a step or two between them, at walking speed
 _ASIDE_M = 0.8  # across, between two who walk together, at most
 
 
@@ -78,7 +82,7 @@ class Habits:
 
     absence_s: tuple[float, float] = (10.0, 60.0)
     regulars: float = 0.3
-    company: float = 0.1
+    company: float = 0.05
     start_within_s: float = 30.0
 
 
@@ -123,11 +127,13 @@ class Roamers:
     def cross(self, person_id: int, port: Port, start_s: float, rng: np.random.Generator) -> Crossing:
         """One crossing that begins at a port at a time; nobody is joined, and it is not added."""
         place = self._place(port.place)
-        across = place.y_m + place.lanes_m * rng.random(2)
-        speed, middle_m = rng.uniform(*_SPEED_M_S), place.x_m + _MIDDLE * place.half_m * rng.uniform(-1, 1)
         turns, lingers = rng.random() < _TURN_BACK, rng.random() < _LINGER
-        pause_s = _TURN_S if turns else float(rng.uniform(*_LINGER_S))
         leave = port.side if turns else opposite(port.side)
+        # who enters by a side walks away from it, who leaves by one walks towards it: all keep to the right
+        lanes = (_LANES[opposite(port.side)], _LANES[leave])
+        across = [place.y_m + place.lanes_m * rng.uniform(*lane) for lane in lanes]
+        speed, middle_m = rng.uniform(*_SPEED_M_S), place.x_m + _MIDDLE * place.half_m * rng.uniform(-1, 1)
+        pause_s = _TURN_S if turns else float(rng.uniform(*_LINGER_S))
         first = Stop(start_s, place.port_x_m(port.side), float(across[0]))
         stops = [first]
         if turns or lingers:

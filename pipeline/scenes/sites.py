@@ -46,12 +46,12 @@ _CAMERAS_OF: dict[str, tuple[str, ...]] = {
     "lift": ("lift",),
 }  # fmt: skip
 _BOTH_WAYS: tuple[tuple[Port, Port, tuple[float, float], float], ...] = (
-    (Port("gate", "right"), Port("corridor", "left"), (4.0, 10.0), 1.0),
-    (Port("corridor", "right"), Port("plaza", "left"), (3.0, 8.0), 1.0),
-    (Port("plaza", "right"), Port("arcade", "left"), (10.0, 25.0), 0.6),
-    (Port("plaza", "right"), Port("lift", "left"), (6.0, 14.0), 0.4),
-    (Port("arcade", "right"), Port("gate", "left"), (20.0, 45.0), 0.4),
-    (Port("arcade", "right"), Port("lift", "right"), (12.0, 25.0), 0.6),
+    (Port("gate", "right"), Port("corridor", "left"), (5.0, 14.0), 1.0),
+    (Port("corridor", "right"), Port("plaza", "left"), (4.0, 11.0), 1.0),
+    (Port("plaza", "right"), Port("arcade", "left"), (14.0, 35.0), 0.6),
+    (Port("plaza", "right"), Port("lift", "left"), (8.0, 20.0), 0.4),
+    (Port("arcade", "right"), Port("gate", "left"), (25.0, 60.0), 0.4),
+    (Port("arcade", "right"), Port("lift", "right"), (15.0, 35.0), 0.6),
 )
 _AWAY = (Port("gate", "left"), Port("lift", "right"), Port("arcade", "right"))  # whence people leave the site
 _ALIKE: tuple[Part, ...] = ("trousers", "top", "bag", "body")  # of the pairs, in turn
@@ -175,8 +175,8 @@ def _draw_camera(
 ) -> tuple[SyntheticCamera, Placement]:
     """A camera below a strip of floor along x from y = 0 to `lanes_m`, or above it (the second one) looking back."""
     wide = of > 1
-    height_m = float(rng.uniform(3.3, 3.8) if wide else rng.uniform(2.9, 3.4))
-    horizon_y = float(rng.uniform(-60, -30) if wide else rng.uniform(0, 30))
+    height_m = float(rng.uniform(4.6, 5.2) if wide else rng.uniform(3.8, 4.4))
+    horizon_y = float(rng.uniform(-160, -120) if wide else rng.uniform(-100, -60))
     near_y, focal_px = float(rng.uniform(*_NEAR_Y)), float(rng.uniform(*_FOCAL_PX))
     near_m = focal_px * height_m / (near_y - horizon_y)
     far_y = horizon_y + focal_px * height_m / (near_m + lanes_m)

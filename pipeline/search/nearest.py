@@ -2,12 +2,13 @@
 
 Every row is compared with every query, in float32, block by block; nothing is indexed and nothing is left out. Beside
 the rows (64 bytes each) every thread holds one block of `_BLOCK_ROWS` vectors and the similarities of one segment, 4
-bytes each per query: about 40 MB for 100 queries over segments of 65,536 rows. The vectors themselves stay on the disk
-and in its cache.
+bytes each per query, and one more waits to be looked at: 10 MB for one query and 62 MB for 100 at 576 values, however
+many rows there are. The vectors themselves stay on the disk and in its cache.
 """
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import cv2
@@ -85,9 +86,7 @@ def nearest_rows(
         return finished(best)
     start = 0
     with ThreadPoolExecutor(max(1, threads)) as pool:
-        run = pool.map if threads > 1 else map
-        compared = run(lambda vectors: similarities(vectors, queries), features.vectors)
-        for similarity in compared:
+        for similarity in _compared(pool, threads, features.vectors, queries):
             may = allowed[start : start + similarity.shape[1]]
             if not may.all():
                 similarity[:, ~may] = -np.inf
@@ -96,6 +95,19 @@ def nearest_rows(
             start += similarity.shape[1]
             progress(similarity.shape[1])
     return finished(best)
+
+
+def _compared(
+    pool: ThreadPoolExecutor, threads: int, segments: Sequence[VectorArray], queries: FloatArray
+) -> Iterator[FloatArray]:
+    """(Q, n) similarities of each segment, in order; at most `threads` segments are compared or wait to be taken."""
+    waiting: deque[Future[FloatArray]] = deque()
+    for vectors in segments:
+        if len(waiting) >= max(1, threads):
+            yield waiting.popleft().result()
+        waiting.append(pool.submit(similarities, vectors, queries))
+    while waiting:
+        yield waiting.popleft().result()
 
 
 def check(features: FeatureRows, queries: FloatArray, count: int) -> None:

@@ -63,6 +63,23 @@ class TrackHistory:
         self._sort()
         return [self._filled(np.array(self._paths.pop(serial)).reshape(-1, _ROW)) for serial in serials.tolist()]
 
+    def split(self, serial: int, new_serial: int, after_s: float) -> tuple[Path, float] | None:
+        """Give the boxes of an open track after a moment to another one, which is opened here.
+
+        Returns:
+            The path up to there, which is forgotten here, and the time of the first box after it; None, and no change,
+            where there is no box before or none after.
+        """
+        self._sort()
+        rows = np.array(self._paths[serial]).reshape(-1, _ROW)
+        times_s = np.array(self._times_s)[rows[:, 0].astype(np.int64) - self._first]
+        count = int(np.searchsorted(times_s, after_s, side="right"))
+        if not 0 < count < len(rows):
+            return None
+        del self._paths[serial]
+        self._paths[new_serial] = array("d", rows[count:].tobytes())
+        return self._filled(rows[:count]), float(times_s[count])
+
     def _sort(self) -> None:
         """Move the waiting boxes to their tracks."""
         if not self._waiting:

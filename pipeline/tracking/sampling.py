@@ -6,6 +6,8 @@ chunk replaces it. A clip spreads `clip_frames` of the encoded crops evenly over
 
 The order of calls for a frame: `offer`, encode what it returns, `accept` each, then `due_clips`. For a track that
 ended: `flush`, encode, `accept`, `last_clip`, `forget`. Nothing here reads a clock or a random number.
+
+Clips take crops up to a time only, where later ones may be of somebody else; then `split` gives these to a new track.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -58,7 +60,14 @@ class _Sampling:
     crops: list[CropFeature] = field(default_factory=list)
     first_taken: bool = False  # the crops of the first clip were released
     clipped_at_s: float | None = None
-    fresh: bool = False  # a crop was encoded since the last clip
+    clipped_until_s: float = -np.inf  # the newest crop that the last clip could take
+
+    def settled(self, until_s: float) -> list[CropFeature]:
+        return [crop for crop in self.crops if crop.captured_at_s <= until_s]
+
+    def has_news(self, until_s: float) -> bool:
+        """Whether there is a crop that the last clip could not take."""
+        return any(self.clipped_until_s < crop.captured_at_s <= until_s for crop in self.crops)
 
 
 class ClipSampler:
@@ -98,21 +107,24 @@ class ClipSampler:
             return
         sampling.crops.append(crop)
         sampling.crops.sort(key=lambda c: c.captured_at_s)
-        sampling.fresh = True
         if len(sampling.crops) > max(MOST_CROPS, self._config.clip_frames):
             del sampling.crops[_least_needed(sampling.crops)]
 
-    def due_clips(self, now_s: float) -> list[DueClip]:
-        """The clips to make now, by track id: one `first_clip_s` after birth, then every `every_s` if there is news."""
+    def due_clips(self, now_s: float, until_s: Callable[[int], float] = lambda _: np.inf) -> list[DueClip]:
+        """The clips to make now, by track id: one `first_clip_s` after birth, then every `every_s` if there is news.
+
+        Args:
+            until_s: the last moment that a track's clips may take crops from.
+        """
         clips = []
         for track_id, sampling in sorted(self._tracks.items()):
             if sampling.clipped_at_s is None:
                 due = self._first_is_due(sampling, now_s)
             else:
                 due = now_s >= sampling.clipped_at_s + self._config.every_s - TIME_SLACK_S
-            if due and sampling.fresh:
+            if due and sampling.has_news(limit_s := until_s(track_id)):
                 sampling.clipped_at_s = now_s
-                clips.append(self._clip(track_id, sampling))
+                clips.append(self._clip(track_id, sampling, limit_s))
         return clips
 
     def flush(self, track_id: int) -> list[CropRequest]:
@@ -120,10 +132,22 @@ class ClipSampler:
         ended = self._tracks.get(track_id)
         return self._take(lambda sampling: sampling is ended)
 
-    def last_clip(self, track_id: int) -> DueClip | None:
+    def last_clip(self, track_id: int, until_s: float = np.inf) -> DueClip | None:
         """The clip to make at the end of a track, however short it was; None when the last one has everything."""
         sampling = self._tracks.get(track_id)
-        return self._clip(track_id, sampling) if sampling and sampling.fresh else None
+        return self._clip(track_id, sampling, until_s) if sampling and sampling.has_news(until_s) else None
+
+    def split(self, track_id: int, new_id: int, after_s: float, born_s: float) -> None:
+        """The track went on as another one, born `born_s`: the crops after a moment, the candidate too, are its."""
+        old = self._tracks.get(track_id)
+        if old is None:
+            return
+        new = self._tracks[new_id] = _Sampling(born_s, crops=[c for c in old.crops if c.captured_at_s > after_s])
+        old.crops = old.settled(after_s)
+        if old.candidate is not None and old.candidate.captured_at_s > after_s:
+            new.candidate, old.candidate = replace(old.candidate, track_id=new_id), None
+        newest = [c.captured_at_s for c in (*new.crops[-1:], new.candidate) if c is not None]
+        new.chunk = max((self._chunk(new, at_s) for at_s in newest), default=-1)
 
     def forget(self, track_id: int) -> None:
         """Drop all that is kept of a track; an unknown one is fine."""
@@ -157,9 +181,10 @@ class ClipSampler:
             sampling.chunk = chunk
             sampling.candidate = _request(frame, track_id, xyxy, (x1, y1, x2, y2), quality)
 
-    def _clip(self, track_id: int, sampling: _Sampling) -> DueClip:
-        sampling.fresh = False
-        return DueClip(track_id, sampling.born_s, evenly_spread(sampling.crops, self._config.clip_frames))
+    def _clip(self, track_id: int, sampling: _Sampling, until_s: float) -> DueClip:
+        crops = sampling.settled(until_s)
+        sampling.clipped_until_s = crops[-1].captured_at_s
+        return DueClip(track_id, sampling.born_s, evenly_spread(crops, self._config.clip_frames))
 
 
 def evenly_spread(crops: Sequence[CropFeature], count: int) -> list[CropFeature]:

@@ -33,6 +33,8 @@ class PersonTracker:
     Time: a frame that is not later than the one before is ignored, as repeated or reordered. A clock that jumps back by
     more than `lost_s` ends all tracks and starts again, and so does, by the rule above, a gap longer than `lost_s`.
 
+    Boxes alone cannot tell two people who cross: whoever can, cuts a track with `split`.
+
     Args:
         exits: polygons of (x, y) px inside which a vanishing person has left the picture.
     """
@@ -88,6 +90,26 @@ class PersonTracker:
     def finish(self) -> list[Tracklet]:
         """End everything that is open, at the time of the last frame."""
         return self._end(np.ones(len(self._table), bool), self._now_s)
+
+    def split(self, track_id: int, after_s: float) -> tuple[Tracklet, int] | None:
+        """End an open track at a moment in the past, and let it go on from there as a new one: its person has changed.
+
+        Returns:
+            What it was until then, and the new id; None, and no change, where the track is not open or has no box
+            before or none after.
+        """
+        table = self._table
+        rows = np.flatnonzero(table.ids == track_id)
+        parts = None
+        if track_id != NO_ID and rows.size:
+            parts = self._history.split(int(table.serial[rows[0]]), self._next_serial, after_s)
+        if parts is None:
+            return None
+        path, first_s = parts
+        table.serial[rows], table.ids[rows], table.first_s[rows] = self._next_serial, self._next_id, first_s
+        self._next_serial += 1
+        self._next_id += 1
+        return self._tracklet(track_id, path, self._now_s, False), self._next_id - 1
 
     def predicted(self, captured_at_s: float) -> Tracks:
         """Where the tracks seen in the last frame are `captured_at_s`, with confidence 0: for frames without detection.

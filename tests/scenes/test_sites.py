@@ -148,10 +148,21 @@ def test_people_come_back_again_and_again_when_there_is_time() -> None:
 
 
 def test_company_enters_by_the_same_port_a_step_apart() -> None:
-    site = make_site(3, people=20, duration_s=200, habits=Habits(company=1.0))
-    starts = sorted((c.place, c.enter, c.path.start_s) for c in site.crossings)
-    close = [b[2] - a[2] for a, b in pairwise(starts) if a[:2] == b[:2] and b[2] - a[2] < 1.0]
-    assert len(close) > 20
+    def close(company: float) -> int:
+        site = make_site(3, people=20, duration_s=200, habits=Habits(company=company))
+        starts = sorted((c.place, c.enter, c.path.start_s) for c in site.crossings)
+        return sum(a[:2] == b[:2] and b[2] - a[2] < 1.5 for a, b in pairwise(starts))
+
+    assert close(1.0) > 2 * close(0.0) + 10
+
+
+def test_everybody_keeps_to_the_right(site: Site) -> None:
+    places = {place.id: place for place in site.places}
+    shares: dict[str, list[float]] = {"left": [], "right": []}
+    for crossing in site.crossings:
+        place, last = places[crossing.place], crossing.path.stops[-1]
+        shares[crossing.leave].append((last.y_m - place.y_m) / place.lanes_m)
+    assert np.mean(shares["right"]) < 0.4 < 0.6 < np.mean(shares["left"])
 
 
 def test_a_port_without_a_way_out_is_refused() -> None:
