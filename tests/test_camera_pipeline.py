@@ -1,6 +1,7 @@
 """One camera from frames to messages, with a scripted detector and drawn frames."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -49,7 +50,7 @@ def make():
         encoder = encoder or HandcraftedEncoder(config.reid.stripes)
         return CameraPipeline(
             CameraConfig("door", "none", **camera),
-            config,
+            config or Config(),
             detector=detector or Scripted(),
             encoder=encoder,
             head=load_head(config.reid, encoder.describe()),
@@ -193,3 +194,119 @@ def test_a_detector_that_is_away_as_a_new_epoch_begins_loses_nothing_of_the_old_
     ended = [m for m in messages if m.epoch == "1"]
     assert len(of(ended, Tracklet)) == 1
     assert [m.sequence for m in old + ended] == list(range(1, len(old + ended) + 1))
+
+
+class SideBySide:
+    """Two people who walk beside each other: the boxes go on whoever is in them."""
+
+    def detect(self, frames):
+        boxes = [[[x, 40, x + 60, 200], [x + 70, 40, x + 130, 200]] for x in (60.0 + f.index for f in frames)]
+        return [Detections(np.array(b, np.float32), np.array([0.9, 0.9], np.float32)) for b in boxes]
+
+
+LOOKS = ((20, 20, 200), (160, 40, 20)), ((30, 160, 30), (210, 210, 210))  # upper and lower half, BGR
+EXCHANGED = 250  # frame; at 25 a second
+
+
+def pair(index):
+    """After `EXCHANGED` each of the two is where the other one was expected."""
+    image = np.full((240, 640, 3), 90, np.uint8)
+    image[::7] += np.uint8(index % 5)  # no two pictures alike
+    for place, look in enumerate(LOOKS if index < EXCHANGED else LOOKS[::-1]):
+        x = 60 + index + 70 * place
+        image[40:120, x : x + 60], image[120:200, x : x + 60] = look
+    return Frame("door", "1", index, index / FPS, image)
+
+
+@pytest.fixture
+def make_pair():
+    def build(config=None, **options):
+        encoder = HandcraftedEncoder(Config().reid.stripes)
+        return CameraPipeline(
+            CameraConfig("door", "none"),
+            config or Config(),
+            detector=SideBySide(),
+            encoder=encoder,
+            head=load_head(Config().reid, encoder.describe()),
+            **options,
+        )
+
+    return build
+
+
+def run_pair(pipeline, count=350):
+    results = [pipeline.process(pair(index)) for index in range(count)]
+    return results, [m for r in results for m in r.messages] + pipeline.finish("end")
+
+
+def test_tracks_that_exchanged_people_end_there_and_go_on_under_fresh_ids(make_pair):
+    results, messages = run_pair(make_pair())
+    tracklets = {t.key.track_id: t for t in of(messages, Tracklet)}
+    assert sorted(tracklets) == [1, 2, 3, 4]
+    for old, new in ((1, 3), (2, 4)) if tracklets[3].xyxy[0, 0] < tracklets[4].xyxy[0, 0] else ((1, 4), (2, 3)):
+        assert tracklets[old].frame_index[-1] + 1 == tracklets[new].frame_index[0]
+        assert abs(tracklets[new].frame_index[0] - EXCHANGED) <= 7  # one crop comes each quarter of a second
+        assert tracklets[old].frame_index[0] == 0 and tracklets[new].frame_index[-1] == 349
+        assert not tracklets[old].left_picture
+    assert results[EXCHANGED - 1].tracked.tracks.ids.tolist() == [1, 2]
+    assert results[-1].tracked.tracks.ids.tolist() == [3, 4]
+    assert of(messages, Tick)[-1].visible == (3, 4)
+
+
+def test_clips_of_a_track_that_was_cut_show_one_person_each(make_pair):
+    _, messages = run_pair(make_pair())
+    last = {clip.key.track_id: clip for clip in of(messages, ClipFeature)}
+    left, right = (3, 4) if last[3].seen_xyxy[-1, 0] < last[4].seen_xyxy[-1, 0] else (4, 3)
+    likeness = {(a, b): float(last[a].embedding @ last[b].embedding) for a in (1, 2) for b in (left, right)}
+    assert min(likeness[1, right], likeness[2, left]) > max(likeness[1, left], likeness[2, right]) + 0.05
+    ends = {t.key.track_id: t for t in of(messages, Tracklet)}
+    for clip in last.values():
+        own = ends[clip.key.track_id].captured_at_s
+        assert own[0] == pytest.approx(clip.first_visible_s)
+        assert own[0] <= clip.start_s <= clip.end_s <= own[-1]
+        assert len(clip.seen_s) == 0 or own[0] <= clip.seen_s[0] <= clip.seen_s[-1] <= own[-1]
+
+
+def test_a_cut_breaks_neither_numbers_nor_times_and_is_told_in_order(make_pair):
+    _, messages = run_pair(make_pair())
+    assert [m.sequence for m in messages] == list(range(1, len(messages) + 1))
+    assert all(a.at_s <= b.at_s for a, b in itertools.pairwise(messages))
+    places = {}
+    for place, message in enumerate(messages):
+        if isinstance(message, ClipFeature | Tracklet):
+            places.setdefault((type(message), message.key.track_id), []).append(place)
+    for track_id in (1, 2):
+        assert max(places[ClipFeature, track_id]) < places[Tracklet, track_id][0]
+    assert max(places[Tracklet, 1][0], places[Tracklet, 2][0]) < min(*places[ClipFeature, 3], *places[ClipFeature, 4])
+
+
+def test_the_same_frames_are_cut_at_the_same_places(make_pair):
+    first, second = (of(run_pair(make_pair())[1], Tracklet) for _ in range(2))
+    assert [(t.key, t.sequence, t.captured_at_s.tolist()) for t in first] == [
+        (t.key, t.sequence, t.captured_at_s.tolist()) for t in second
+    ]
+
+
+COARSE = replace(Config(), reid=replace(Config().reid, backbone="handcrafted"))
+
+
+@pytest.mark.parametrize("options", [{"watch_switches": False}, {"on_crop": lambda *crop: None}, {"config": COARSE}])
+def test_nothing_is_cut_where_it_is_not_wanted_or_would_not_be_heard(make_pair, options):
+    _, messages = run_pair(make_pair(**options))
+    assert [t.key.track_id for t in of(messages, Tracklet)] == [1, 2]
+
+
+def test_who_listens_to_crops_hears_which_track_they_are_of(make_pair):
+    crops, splits = [], []
+    _, messages = run_pair(
+        make_pair(
+            on_crop=lambda key, crop, request: crops.append((key, crop.captured_at_s)),
+            on_split=lambda *split: splits.append(split),
+        )
+    )
+    first = {t.key: t.captured_at_s[0] for t in of(messages, Tracklet)}
+    assert {old.track_id for old, _, _ in splits} == {1, 2}
+    for old, new, after_s in splits:
+        moved = [(key, at_s) for key, at_s in crops if key == old and at_s > after_s]
+        assert moved and all(at_s >= first[new] for _, at_s in moved)
+    assert {key.track_id for key, _ in crops} == {1, 2, 3, 4}

@@ -13,6 +13,7 @@ from pipeline.scoring.ground_truth import GroundTruth
 from pipeline.scoring.rows import Rows, read_table, rows_of_table
 
 WELL_PLACED_IOU = 0.7
+MOST_APART = 10  # frames between two annotated ones whose errors are compared
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +22,8 @@ class DetectionQuality:
 
     Attributes:
         people: boxes to be found. recall, precision: at IoU 0.5, one to one. recall_70: at IoU 0.7.
-        shake: standard deviation of a found box from frame to frame around the true one, in shares of the true box's
-            height: middle across, lower edge, height.
+        shake: standard deviation of a found box around the true one, from one annotated frame to the next, in shares
+            of the true box's height: middle across, lower edge, height.
         offset: mean of the same three.
     """
 
@@ -93,9 +94,9 @@ def _paired_iou(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> npt.N
 def _steps(
     errors: npt.NDArray[np.float64], frames: npt.NDArray[np.int64], ids: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.float64]:
-    """(S, 3) changes of the error of one person from one frame to the next, over √2: the shake of a single box."""
+    """(S, 3) changes of one person's error from one annotated frame to the next, over √2: the shake of a single box."""
     order = np.lexsort((frames, ids))
-    next_to = (np.diff(ids[order]) == 0) & (np.diff(frames[order]) == 1)
+    next_to = (np.diff(ids[order]) == 0) & (np.diff(frames[order]) <= MOST_APART)
     return np.asarray(np.diff(errors[order], axis=0)[next_to] / np.sqrt(2))
 
 

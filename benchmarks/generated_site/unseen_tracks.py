@@ -20,7 +20,9 @@ _FOUND = (0.0, 0.23, 0.45, 0.54, 0.62, 0.75, 0.97, 0.98)
 _KEEPS_S = 0.6  # s for which somebody who is missed stays missed: what hides them moves at walking speed
 _SHAKE = (0.005, 0.004, 0.006)  # standard deviation of middle, lower edge and height, shares of the height
 _NEAR_CROSSING = 0.35  # visible share below which a tracker may mistake one for the other
-_CHANGES_OVER = 0.35  # of those times, so that one track in 16 is of two people, as on a rendered site (8 of 127)
+_CHANGES_OVER = (
+    0.35  # of those times, so that one track in 20 is of two people; on rendered sites it is one in 15 to 30
+)
 _CONFIDENCE = 0.85
 
 

@@ -8,6 +8,7 @@ from pipeline.config import TopologyConfig
 from pipeline.identity.memory import SiteMemory
 from pipeline.identity.state import IdentityState, Span, TrackState
 
+_TOLD_TWICE_S = 0.5  # for so long a tracker may follow one person under two numbers
 _TOUCH_S = 0.05  # two tracks of one camera that share less than half a frame may be one person
 
 
@@ -136,7 +137,15 @@ class Exclusion:
             and member.key not in without
             and at_once(track.span, member.span)
             and self._topology.apart(track.key.camera_id, member.key.camera_id)
+            and not self._told_twice(track, member)
         ]
+
+    def _told_twice(self, a: TrackState, b: TrackState) -> bool:
+        """Whether the tracker began the one where it was about to end the other: one person under two numbers."""
+        if overlap_s(a.span, b.span) > _TOLD_TWICE_S:
+            return False
+        before, after = sorted((a, b), key=lambda t: (t.first_s, t.key))
+        return self._memory.places.coincide(before.key, after.key)
 
     def between(self, a: IdentityState, b: IdentityState) -> str | None:
         """Why two identities cannot be one; None when they can."""

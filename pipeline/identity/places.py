@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.boxes import box_iou
 from pipeline.errors import DecodeError
 from pipeline.ground import GroundPlane
 from pipeline.identity.following import FollowEvidence, follow_in_picture, follow_on_ground
@@ -23,6 +24,7 @@ Size = tuple[int, int]
 KEEP_S = 30.0  # of a track's newest places: what is longer ago hardly adds to what one person would show
 _EVERY_S = 0.4  # one box each: a walker moves 0.5 m, nearly straight
 _SLACK_S = 1e-4  # frame times are rounded
+_SAME_BOX_IOU = 0.5  # two boxes of one person; two people who overlap as much are hardly both detected
 _START_S = 1.0  # of a track's first boxes: how it began
 _END_S = 1.6  # of its last ones: where it was going
 _MOST_MOMENTS = 400  # boxes of one track, however long it is kept
@@ -119,6 +121,14 @@ class TrackPlaces:
         if not (len(here.on_ground) and len(there.on_ground)):
             return None
         return follow_on_ground(_end(here.on_ground), _start(there.on_ground))
+
+    def coincide(self, before: TrackKey, after: TrackKey) -> bool:
+        """Whether one track of a camera begins with the box with which another one ends: one person, told twice."""
+        here, there = self._trails.get(before), self._trails.get(after)
+        if here is None or there is None or before.camera_id != after.camera_id:
+            return False
+        last, first = (boxes[:, 1:].astype(np.float32) for boxes in (here.boxes[-1:], there.boxes[:1]))
+        return bool(box_iou(last, first)[0, 0] >= _SAME_BOX_IOU)
 
     def to_json(self, key: TrackKey) -> dict[str, Any] | None:
         """All that is remembered of one track, at most about 3 kB; None for an unknown one."""

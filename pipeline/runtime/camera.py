@@ -17,6 +17,7 @@ from pipeline.errors import DecodeError, InferenceUnavailable
 from pipeline.ports import ClipHead, CropEncoder, Detector
 from pipeline.runtime.camera_stream import CameraStream
 from pipeline.runtime.latency import LatencyRecorder
+from pipeline.tracking.looks import KnownDistances
 from pipeline.tracking.quality import frame_qualities
 from pipeline.tracking.sampling import ClipSampler, CropRequest, DueClip
 from pipeline.tracking.switches import SwitchWatch
@@ -42,6 +43,7 @@ _log = logging.getLogger(__name__)
 _PLATE_EVERY_S = 1.0  # the clean plate follows light, which changes over seconds
 _SAVE_PLATE_EVERY_S = 10.0
 _SLACK_S = 1e-4  # frame times are rounded
+_COARSE = ("handcrafted",)  # backbones too coarse to cut tracks by: 9 of PETS' 25 tracks of one person would be cut
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -103,7 +105,7 @@ class CameraPipeline:
         on_clip: told of every clip, before it is returned, with the crops that it was fused from.
         on_split: told of every track that was cut: crops of the first one after this time are the second one's. Who
             listens to crops and not to this gets no track cut.
-        watch_switches: whether tracks are cut at all.
+        watch_switches: whether tracks are cut at all; never with a coarse backbone.
     """
 
     def __init__(
@@ -131,7 +133,9 @@ class CameraPipeline:
         self._on_crop = on_crop
         self._on_clip = on_clip
         self._on_split = on_split
-        self._watches = watch_switches and (on_crop is None or on_split is not None)
+        heard = on_crop is None or on_split is not None
+        self._watches = watch_switches and heard and config.reid.backbone not in _COARSE
+        self._known = KnownDistances()
         self._stream: CameraStream | None = None
         self.lost_crops = 0  # not encoded, because the inference process was away
 
@@ -195,7 +199,7 @@ class CameraPipeline:
     def _begin(self, epoch: str) -> CameraStream:
         exits = self._camera.exits
         tracker = PersonTracker(self._camera.id, epoch, self._config.tracker, exits=exits)
-        watch = SwitchWatch(self._head) if self._watches else None
+        watch = SwitchWatch(self._head, self._known) if self._watches else None
         return CameraStream(epoch, tracker, ClipSampler(self._config.reid), watch)
 
     def _detect(self, frame: Frame) -> Detections | None:

@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -178,8 +179,9 @@ class RunRecorder:
         return [reference] if reference else []
 
     def clip(self, clip: ClipFeature) -> None:
-        """Keep the clip's feature for `search`."""
-        self._features.add(clip)
+        """Keep the clip's feature for `search`; nothing of a person who was forgotten."""
+        if not self.book.is_forgotten(clip.key):
+            self._features.add(clip)
 
     def tracklet(self, tracklet: Tracklet) -> None:
         self._tracks.add(tracklet)
@@ -187,7 +189,9 @@ class RunRecorder:
             self._references.track_ended(tracklet.key)
 
     def advance(self, now_s: float) -> list[ReferenceFrame]:
-        """Take reference frames that are still owed; call about once a second of message time."""
+        """Take reference frames that are still owed, drop features that are too old; call about once a second."""
+        if math.isfinite(now_s):
+            self._features.advance(now_s)
         return self._references.retry(now_s) if self._references else []
 
     @property

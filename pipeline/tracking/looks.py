@@ -64,7 +64,8 @@ class Limits:
 
     Attributes:
         ordinary: hardly any look is further from the earlier ones of its own track.
-        stranger, clear_stranger: few looks, and a quarter of them, are nearer to somebody else's.
+        stranger, clear_stranger: few looks, and a quarter of them, are nearer to somebody else's; at least `ordinary`,
+            for where people can hardly be told apart.
     """
 
     ordinary: float
@@ -96,5 +97,6 @@ class KnownDistances:
         if len(self._same) >= LEAST_KNOWN_SAME:
             ordinary = float(np.percentile(self._same, ORDINARY))
             if len(self._different) >= LEAST_KNOWN_DIFFERENT:
-                stranger, clear = (float(v) for v in np.percentile(self._different, (STRANGER, CLEAR_STRANGER)))
+                found = np.percentile(self._different, (STRANGER, CLEAR_STRANGER))
+                stranger, clear = (max(float(distance), ordinary) for distance in found)
         return Limits(ordinary, stranger, clear)

@@ -144,6 +144,8 @@ class ClipSampler:
             return
         new = self._tracks[new_id] = _Sampling(born_s, crops=[c for c in old.crops if c.captured_at_s > after_s])
         old.crops = old.settled(after_s)
+        if old.clipped_until_s > after_s:
+            old.clipped_until_s = -np.inf  # that clip was not of one person: the last one is to be
         if old.candidate is not None and old.candidate.captured_at_s > after_s:
             new.candidate, old.candidate = replace(old.candidate, track_id=new_id), None
         newest = [c.captured_at_s for c in (*new.crops[-1:], new.candidate) if c is not None]

@@ -67,14 +67,18 @@ class _Watched:
 
 
 class SwitchWatch:
-    """Watches the tracks of one camera; `head` makes looks comparable.
+    """Watches the tracks of one camera and one epoch.
 
     The order of calls for a frame: `see`, then `accept` each crop that was encoded and `split` what it says.
+
+    Args:
+        head: makes looks comparable.
+        known: what distances mean in this camera; is added to, and outlives an epoch.
     """
 
-    def __init__(self, head: ClipHead) -> None:
+    def __init__(self, head: ClipHead, known: KnownDistances | None = None) -> None:
         self._head = head
-        self._known = KnownDistances()
+        self._known = known or KnownDistances()
         self._tracks: dict[int, _Watched] = {}
         self._frame = 0
         self._now_s = 0.0
@@ -122,7 +126,7 @@ class SwitchWatch:
     def split(self, switch: Switch, new_id: int) -> None:
         """The track went on as another one: what came after the switch is that one's."""
         old, after_s = self._tracks[switch.track_id], switch.after_s
-        new = _Watched(np.nextafter(after_s, np.inf), old.last_s, old.last_frame, near_s=dict(old.near_s))
+        new = _Watched(np.nextafter(after_s, np.inf), old.last_s, old.last_frame)  # near nobody who was cut with it
         for look in old.looks:
             rest = [crop for crop in look.crops if crop.captured_at_s > after_s]
             if look.start_s > after_s:
@@ -153,7 +157,7 @@ class SwitchWatch:
         limits, distance = self._known.limits(), nearest(look, own)
         occasion = bool(track.occasions_between(own[-1].end_s - OCCASION_SLACK_S, look.end_s))
         partner, to_partner = self._partner(track, look, own[-1].end_s - OCCASION_SLACK_S)
-        taken_over = to_partner <= TAKEN_OVER * distance and distance >= limits.ordinary
+        taken_over = to_partner <= TAKEN_OVER * distance and distance > limits.ordinary
         if not taken_over and distance < (limits.stranger if occasion else limits.clear_stranger):
             self._learn_different(track_id, look)
             if not occasion:

@@ -130,7 +130,7 @@ def swept(name: str, idf1: Sequence[float], *, variant: str = "", generated: boo
     """A site whose scores at the first thresholds are these, and 0 at the others."""
     site = Site(name, name.partition("/")[0], "detector", variant, Config(), Path(), Path(), True, generated)
     padded = [*idf1, *[0.0] * (len(FACTORS) - len(idf1))]
-    points = tuple(Point(value, Links(i, 1, 2), Links(i, 2, 2)) for i, value in enumerate(padded))
+    points = tuple(Point(value, Links(3, 1, 2), Links(3, 2, 2)) for value in padded)
     return Sweep(site, {OURS: FACTORS, GREEDY: FACTORS}, {OURS: points, GREEDY: points}, 1.0)
 
 
@@ -158,6 +158,13 @@ def test_generated_clips_choose_for_generated_ones_only() -> None:
 def test_of_equally_good_thresholds_the_middle_one_is_chosen() -> None:
     sweeps = [swept("x", [0]), swept("y", [0.1, 0.8, 0.8, 0.8, 0.3])]
     assert chosen_elsewhere(sweeps, OURS, sweeps[0].site) == FACTORS[2]
+
+
+def test_false_links_weigh_against_a_threshold() -> None:
+    plain, other = swept("x", [0]), swept("y", [0.7, 0.8, 0.6])
+    points = [replace(point, links=Links(3, 2 * i, 2)) for i, point in enumerate(other.points[OURS])]
+    other = replace(other, points={OURS: tuple(points)})
+    assert chosen_elsewhere([plain, other], OURS, plain.site) == FACTORS[0]
 
 
 def test_decisions_are_compared_where_enough_links_are_found() -> None:

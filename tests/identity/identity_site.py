@@ -171,6 +171,13 @@ class Walk:
         times = [at_s for at_s in times if self.is_seen(at_s)]
         return [(at_s, self.looks[min(n, len(self.looks) - 1)]) for n, at_s in enumerate(times)]
 
+    @property
+    def told_until_s(self):
+        """Until when messages say that it was seen: of one whose end is never told, its last clip."""
+        return (
+            self.last_s if self.given_up_s != np.inf else max((at_s for at_s, _ in self.clips()), default=self.first_s)
+        )
+
     def seen(self, after_s, until_s):
         times = [t for t in np.arange(self.first_s, until_s + 1e-6, 0.2).round(6) if after_s < t and self.is_seen(t)]
         return times, [self.boxes(t) for t in times]
@@ -244,7 +251,7 @@ def twice_at_once(walks, who):
         (a.key, b.key)
         for a, b in itertools.combinations(walks, 2)
         if a.camera_id == b.camera_id and a.key in who and who[a.key] == who.get(b.key)
-        if min(a.last_s, b.last_s) - max(a.first_s, b.first_s) > 0.05
+        if min(a.told_until_s, b.told_until_s) - max(a.first_s, b.first_s) > 0.05
     ]
 
 

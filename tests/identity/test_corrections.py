@@ -173,12 +173,13 @@ def test_who_was_never_there_has_not_left():
     assert sorted(lefts(site)) == [(1, "door", 4.0), (2, "door", 14.0), (2, "hall", 30.0)]
 
 
-def test_a_merge_after_left_was_said_says_it_once():
-    # blue's looks in the hall become known only by the third track, when `left` was said of both
+@pytest.mark.parametrize("camera_id", ["door", "hall"])
+def test_a_merge_after_left_was_said_says_it_once(camera_id):
+    """That two visits to the door were one person's becomes known by a third track, when `left` was said of both."""
     tracks = [
         walk("door", 1, 0.0, 4.0, turned(0)),
         walk("door", 2, 6.0, 9.0, turned(60)),
-        walk("door", 3, 30.0, 42.0, turned(30)),
+        walk(camera_id, 3, 30.0, 42.0, turned(30)),
     ]
     site = play(tracks, 90.0)
     assert set(site.who().values()) == {1} and [e.kind for e in corrections(site)] == ["merged"]

@@ -130,6 +130,19 @@ def test_a_track_of_another_camera_competes_for_the_same_person():
     assert site.who()[hall.key(1)] == 1 and site.who().get(door.key(2)) != 1
 
 
+def test_two_tracks_that_may_be_one_person_do_not_take_him_from_each_other():
+    """Red crosses the door's picture and is in the hall's before it is decided who crossed the door's."""
+    site = Site(make(cameras=["door", "hall"]))
+    door, hall = Camera("door"), Camera("hall")
+    site.feed(*visit(hall, 1, BLUE, 0.0, 3.0), hall.tick(5.0), *visit(door, 1, RED, 0.0, 3.0), door.tick(5.0))
+    red = near(RED, 0.37, towards=7), near(RED, 0.36, towards=8)  # so far that both are waited for
+    site.feed(door.clip(2, red[0], 5.5, 5.9), door.tick(6.5, 2), hall.clip(2, red[1], 6.6, 7.0), hall.tick(7.1, 2))
+    site.feed(
+        door.tracklet(2, 5.5, 6.5, ended_s=7.1), door.tick(9.0), hall.clip(2, red[1], 6.6, 8.0), hall.tick(9.0, 2)
+    )
+    assert site.who()[door.key(2)] == site.who()[hall.key(2)] == site.who()[door.key(1)]
+
+
 def test_nobody_known_is_new_after_two_clips_or_after_patience_s():
     for second_s, decided_s in ((1.4, 1.6), (None, 2.0)):
         site, door = alone()

@@ -136,3 +136,19 @@ def test_features_of_another_model_exclude_whoever_it_is():
     ]
     assert ids(play(tracks, 60.0, cameras=["door"]), tracks) == [1, 2, 2]
     assert ids(play([*tracks, walk("door", 4, 50.0, 54.0, BLUE)], 70.0, cameras=["door"]), tracks) == [1, 2, 2]
+
+
+@pytest.mark.parametrize("when", ["never", "while it is seen", "when it is out of sight"])
+def test_a_restart_does_not_forget_until_when_somebody_was_seen(when):
+    """Clips of it came at the beginning only; ticks say that it was there until 8 s."""
+    site = Site(make(cameras=["door"]))
+    door = Camera("door")
+    site.feed(door.clip(1, RED, 0.0, 0.4), door.clip(1, RED, 0.0, 1.4), door.tick(4.0, 1), door.tick(8.0, 1))
+    moments = {"while it is seen": door.tick(8.4, 1), "when it is out of sight": door.tick(9.0, tells=True)}
+    for moment, tick in moments.items():
+        site.feed(tick)
+        if when == moment:
+            site.feed(door.tick(tick.at_s + 0.3, *tick.visible, tells=True))
+            site.restart(lambda state: make(cameras=["door"], state=state))
+    site.feed(door.clip(2, RED, 6.0, 9.4), door.clip(2, RED, 6.0, 10.4), door.tick(12.0, 2))
+    assert told(site.events)[:2] == [("entered", 1, "door", 1), ("entered", 2, "door", 2)]

@@ -180,6 +180,47 @@ def test_two_that_an_operator_split_are_never_merged_again_by_the_matcher():
     assert set(site.who().values()) == {1, 2}
 
 
+def test_who_an_operator_split_from_somebody_is_not_merged_with_whom_that_one_became():
+    tracks = [walk("door", 1, 0.0, 4.0, RED), walk("door", 2, 10.0, 14.0, RED), walk("door", 3, 20.0, 24.0, BLUE)]
+    site, operator = play(tracks, 30.0, cameras=["door"], ended=False), Operator()
+    site.feed(operator.split(1, key(2)), operator.merge(1, 2))
+    assert site.who() == {key(1): 2, key(2): 3, key(3): 2}
+    site.restart(new)
+    door = Camera("door", "2")
+    for number in range(4, 8):
+        at_s = number * 20.0
+        site.feed(*visit(door, number, RED, at_s, at_s + 4.0), door.tick(at_s + 15.0))
+    site.feed(door.tick(300.0), door.state(300.0))
+    assert [e.by for e in site.events if e.kind in CORRECTIONS] == ["operator"] * 2
+    assert site.who()[key(1)] == 2 and site.who()[key(2)] == 3
+
+
+def test_who_is_in_the_picture_beside_a_track_that_an_operator_gave_to_somebody_is_somebody_else():
+    """Whoever looks more like the person: the operator knows."""
+    site, door = Site(new()), Camera("door")
+    site.feed(door.clip(1, RED, 0.0, 0.4), door.clip(2, near(RED, 0.2), 0.0, 0.4), door.tick(1.0, 1, 2))
+    site.feed(door.clip(1, RED, 0.0, 1.4), door.clip(2, near(RED, 0.2), 0.0, 1.4), door.tick(3.0, 1, 2))
+    assert site.who() == {key(1): 1, key(2): 2}
+    site.feed(Operator().split(2, key(2), to_id=1), door.tick(4.0, 1, 2))
+    for at_s in range(4, 14):
+        site.feed(door.clip(1, RED, 0.0, at_s + 0.4), door.clip(2, near(RED, 0.2), 0.0, at_s + 0.4))
+        site.feed(door.tick(at_s + 0.5, 1, 2))
+    site.restart(new)
+    site.feed(*visit(door, 3, RED, 60.0, 64.0), door.tick(80.0), door.state(80.0))
+    assert site.who()[key(2)] == 1 and site.who()[key(1)] != 1
+
+
+def test_a_longer_and_better_track_does_not_take_the_place_of_one_that_an_operator_gave():
+    tracks = [walk("hall", 1, 0.0, 4.0, RED), walk("door", 1, 20.0, 22.0, near(RED, 0.5))]
+    site = play(tracks, 30.0, ended=False)
+    site.feed(Operator().split(2, key(1), to_id=1))
+    assert site.who() == {key(1, "hall"): 1, key(1): 1}
+    door, hall = Camera("door", "2"), Camera("hall", "2")
+    late = [door.clip(2, RED, 20.5, 30.5 + n) for n in range(12)]  # its clips come when the first one is over
+    site.feed(*late, door.tracklet(2, 20.5, 42.0), door.tick(60.0), hall.tick(60.0))
+    assert site.who()[key(1)] == 1 and site.who()[door.key(2)] not in (1, None)
+
+
 def test_the_word_of_an_operator_can_be_taken_back():
     tracks = [walk("door", 1, 0.0, 4.0, RED), walk("door", 2, 10.0, 14.0, RED)]
     site = play(tracks, 20.0, cameras=["door"], ended=False)

@@ -108,3 +108,34 @@ def test_frames_that_no_open_track_needs_are_forgotten():
     assert 2 * SORT_EVERY <= len(history._times_s) <= 3 * SORT_EVERY
     add(history, frame, [1])
     assert len(history.take(serials(1))[0].frame_index) == 2 * SORT_EVERY + 1
+
+
+def opened(frames: int, missing: tuple[int, ...] = ()) -> TrackHistory:
+    """A track with serial 7 and a box in every frame, ten a second, but the missing ones."""
+    history = TrackHistory()
+    history.start(serials(7))
+    for frame in range(frames):
+        history.add_frame(frame, frame * 0.1)
+        if frame not in missing:
+            add(history, frame, [7])
+    return history
+
+
+def test_a_split_path_ends_at_the_moment_and_its_rest_is_another_tracks():
+    history = opened(2 * SORT_EVERY, missing=(31, 32))
+    path, first_s = history.split(7, 8, after_s=3.05)
+    assert path.frame_index.tolist() == list(range(31))
+    assert first_s == pytest.approx(3.3)
+    history.add_frame(2 * SORT_EVERY, 12.8)
+    add(history, 2 * SORT_EVERY, [8])
+    (rest,) = history.take(serials(8))
+    assert rest.frame_index.tolist() == list(range(33, 2 * SORT_EVERY + 1))
+    np.testing.assert_array_equal(rest.xyxy[0], box_at(33, 7))
+
+
+@pytest.mark.parametrize("after_s", [-1.0, 0.9, 5.0])
+def test_nothing_is_split_where_there_is_no_box_before_or_none_after(after_s):
+    history = opened(10)
+    assert history.split(7, 8, after_s) is None
+    (path,) = history.take(serials(7))
+    assert path.frame_index.tolist() == list(range(10))

@@ -277,3 +277,75 @@ def test_a_candidate_that_cannot_win_costs_no_sharpness(monkeypatch):
     sampler.offer(frame_at(0.0), tracks_of(BOX, confidence=0.9))
     sampler.offer(frame_at(0.1), tracks_of(BOX, confidence=0.5))
     assert len(calls) == 1
+
+
+def sampled(until_s: float) -> ClipSampler:
+    """One track, ten frames a second, encoded at once; its clips made as they came due."""
+    sampler = ClipSampler(CONFIG)
+    play(sampler, steps(0.1, until_s))
+    return sampler
+
+
+def taken(clip: DueClip | None) -> list[float]:
+    """The times of a clip's crops."""
+    return [] if clip is None else [crop.captured_at_s for crop in clip.crops]
+
+
+def test_clips_take_no_crop_from_later_than_they_may():
+    sampler = sampled(0.3)  # too early for a clip
+    for time_s in (0.4, 0.6, 0.8):
+        sampler.accept(1, feature(time_s))
+    assert sampler.due_clips(1.0, lambda track_id: -1.0) == []
+    (clip,) = sampler.due_clips(1.0, lambda track_id: 0.6)
+    assert max(taken(clip)) == 0.6
+    assert sampler.last_clip(1, 0.6) is None
+    assert max(taken(sampler.last_clip(1))) == 0.8
+
+
+def test_a_held_back_clip_comes_as_soon_as_it_may():
+    sampler = sampled(0.5)
+    sampler.accept(1, feature(0.7))
+    assert sampler.due_clips(1.5, lambda track_id: 0.6) == []
+    assert [clip.track_id for clip in sampler.due_clips(1.6)] == [1]
+
+
+def test_a_split_track_gives_its_later_crops_and_its_candidate_to_the_new_one():
+    sampler = sampled(1.2)  # what was best between 1.0 and 1.2 is not encoded yet
+    sampler.accept(1, feature(0.85))
+    whole = taken(sampler.last_clip(1))
+    sampler.split(1, 2, after_s=0.8, born_s=0.9)
+    assert sampler.flush(1) == []
+    (candidate,) = sampler.flush(2)
+    assert candidate.track_id == 2 and candidate.captured_at_s >= 1.0
+    clip = sampler.last_clip(2)
+    assert (clip.track_id, clip.first_visible_s) == (2, 0.9)
+    assert taken(clip) == [0.85]
+    again = taken(sampler.last_clip(1))  # that clip was of two people
+    assert max(again) <= 0.8 and set(again) >= {t for t in whole if t <= 0.8}
+
+
+def test_the_first_clip_of_a_new_part_is_due_as_that_of_any_track():
+    sampler = sampled(1.2)
+    sampler.accept(1, feature(1.1))
+    sampler.split(1, 2, after_s=0.9, born_s=1.0)
+    assert 2 not in [clip.track_id for clip in sampler.due_clips(1.3)]
+    assert 2 in [clip.track_id for clip in sampler.due_clips(1.4)]
+
+
+def test_a_chunk_of_the_new_part_gives_one_crop():
+    sampler = sampled(1.2)
+    sampler.split(1, 2, after_s=0.9, born_s=1.0)
+    later = tracks_of(BOX, first_id=2)
+    times = [
+        request.captured_at_s
+        for time_s in (1.3, 1.4, 1.5, 1.6, 1.7, 1.8, 1.9, 2.0)
+        for request in sampler.offer(frame_at(time_s), later)
+    ]
+    assert len({int((t - 1.0 + 1e-4) // 0.25) for t in times}) == len(times) >= 2
+
+
+def test_splitting_a_track_nobody_knows_changes_nothing():
+    sampler = sampled(1.0)
+    sampler.split(9, 10, after_s=0.5, born_s=0.6)
+    assert sampler.last_clip(10) is None
+    assert sampler.flush(10) == []

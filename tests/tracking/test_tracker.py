@@ -271,3 +271,45 @@ def test_whatever_is_detected_ids_are_unique_and_tracklets_hold_what_was_shown(s
         assert tracklet.confidence[0] > 0
         assert tracklet.confidence[-1] > 0
         assert tracklet.ended_at_s >= tracklet.captured_at_s[-1]
+
+
+def walked(walks, times_s):
+    """A tracker that has seen these walks."""
+    tracker = new_tracker()
+    for i, time_s in enumerate(times_s):
+        tracker.update_boxes(i, time_s, WIDTH_PX, HEIGHT_PX, detections_at(walks, time_s))
+    return tracker
+
+
+def test_a_split_track_ends_at_the_change_and_goes_on_under_a_fresh_id():
+    tracker = walked([walker(100, 20), walker(400, -20)], every(0.1, 2.0))
+    first, new_id = tracker.split(1, 1.25)
+    assert (first.key.track_id, new_id) == (1, 3)
+    assert first.captured_at_s[-1] == pytest.approx(1.2)
+    assert first.ended_at_s == pytest.approx(2.0)
+    assert not first.left_picture
+    assert tracker.births() == {2: 0.0, 3: pytest.approx(1.3)}
+    tracks, _ = tracker.update_boxes(
+        21, 2.1, WIDTH_PX, HEIGHT_PX, detections_at([walker(100, 20), walker(400, -20)], 2.1)
+    )
+    assert tracks.ids.tolist() == [2, 3]
+    second, rest = tracker.finish()
+    assert (second.key.track_id, rest.key.track_id) == (2, 3)
+    assert len(second.captured_at_s) == 22
+    assert np.concatenate([first.frame_index, rest.frame_index]).tolist() == list(range(22))
+
+
+def test_a_track_that_is_lost_can_be_split_and_is_found_again_as_the_new_one():
+    walk = hidden(walker(100, 20), 1.0, 1.5)
+    tracker = walked([walk], every(0.1, 1.3))
+    _, new_id = tracker.split(1, 0.55)
+    tracks, _ = tracker.update_boxes(15, 1.5, WIDTH_PX, HEIGHT_PX, detections_at([walk], 1.5))
+    assert tracks.ids.tolist() == [new_id]
+
+
+@pytest.mark.parametrize(("track_id", "after_s"), [(0, 0.5), (7, 0.5), (1, -0.5), (1, 1.0), (1, 9.0)])
+def test_nothing_is_split_that_is_not_open_or_has_no_box_on_both_sides(track_id, after_s):
+    tracker = walked([walker(100, 20), walker(400, -20, born_s=1.0)], every(0.1, 1.0))  # the second one is tentative
+    assert tracker.split(track_id, after_s) is None
+    (tracklet,) = tracker.finish()
+    assert len(tracklet.captured_at_s) == 11
