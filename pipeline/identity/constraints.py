@@ -133,12 +133,16 @@ class Exclusion:
         return [
             member
             for member in self._memory.members(identity.identity_id)
-            if member.key != track.key
-            and member.key not in without
-            and at_once(track.span, member.span)
-            and self._topology.apart(track.key.camera_id, member.key.camera_id)
-            and not self._told_twice(track, member)
+            if member.key != track.key and member.key not in without and self.are_two(track, member)
         ]
+
+    def are_two(self, a: TrackState, b: TrackState) -> bool:
+        """Whether two tracks are seen where and when they cannot be one person."""
+        return (
+            at_once(a.span, b.span)
+            and self._topology.apart(a.key.camera_id, b.key.camera_id)
+            and not self._told_twice(a, b)
+        )
 
     def _told_twice(self, a: TrackState, b: TrackState) -> bool:
         """Whether the tracker began the one where it was about to end the other: one person under two numbers."""

@@ -73,7 +73,7 @@ class Decider:
         if links:
             return links
         for row in rows[: len(asked)]:
-            decision = self._new_or_unknown(row, now_s, final)
+            decision = self._other_than_assigned(row, rows, now_s, final)
             if decision:
                 return [decision]  # one at a time: the next track may be the same new person
         return []
@@ -111,11 +111,14 @@ class Decider:
         clear = runner_up is None or runner_up[1] + row.crowd - cost >= self._config.margin
         return clear and cost <= self._threshold - self._config.margin
 
-    def _new_or_unknown(self, row: Row, now_s: float, final: bool) -> Decision | None:
+    def _other_than_assigned(self, row: Row, rows: Sequence[Row], now_s: float, final: bool) -> Decision | None:
+        """For a track to which the assignment gave nobody: new, unknown, or somebody whom only another view wants."""
         track, best = row.track, row.best()
         due = self._is_due(track, now_s, final)
         evidence = row.evidence(None, self._threshold)
         if best is not None and best[1] + row.crowd <= self._threshold:
+            if due and not self._is_contested(row, best[0], rows):
+                return Decision(track, best[0], row.evidence(best[0], self._threshold))
             # near somebody who was given to another track of the same moment: it cannot be told who this is
             undecided = due and (final or not track.open)
             return Decision(track, None, evidence, unknown=True) if undecided else None
@@ -126,6 +129,15 @@ class Decider:
             ended = final or not track.open
             return Decision(track, None, evidence, unknown=True) if ended else None
         return Decision(track, None, evidence)
+
+    def _is_contested(self, row: Row, identity_id: int, rows: Sequence[Row]) -> bool:
+        """Whether somebody else, who is not the same person, may be this identity as well."""
+        return any(
+            other.cost_of(identity_id) + other.crowd <= self._threshold
+            and self._exclusion.are_two(row.track, other.track)
+            for other in rows
+            if other is not row
+        )
 
     def _is_due(self, track: TrackState, now_s: float, final: bool) -> bool:
         return final or not track.open or is_past(self.deadline_s(track), now_s)

@@ -121,6 +121,18 @@ class MatrixGallery:
         if len(self._slots[owner]) > most:
             self._drop(owner, self._most_redundant(owner))
 
+    def put_back(self, owner: Owner, features: Features) -> None:
+        """What `features` gave, of an owner that has nothing yet."""
+        count = len(features)
+        self._make_room(features.vectors.shape[1], features.seen.shape[1], count)
+        slots = [self._free.pop() for _ in range(count)]
+        for matrix, values in ((self._rows, features.vectors), (self._seen, features.seen)):
+            matrix[slots, : values.shape[1]] = values
+            matrix[slots, values.shape[1] :] = 0
+        self._slots[owner] = slots
+        self._about[owner] = list(zip(features.qualities.tolist(), features.at_s.tolist(), strict=True))
+        self._shapes[owner] = (features.vectors.shape[1], features.seen.shape[1])
+
     def features(self, owner: Owner) -> "Features":
         """All features of an owner, in the order in which they came; none of an owner nobody knows."""
         slots = self._slots.get(owner, [])
@@ -172,18 +184,21 @@ class MatrixGallery:
         return Features(vectors, seen, np.zeros(len(rows), np.float32), np.zeros(len(rows)))
 
     def _put(self, feature: Feature) -> int:
-        self._rows = _widened(self._rows, len(feature.vector))
-        self._seen = _widened(self._seen, len(feature.seen))
-        if not self._free:
-            old = len(self._rows)
-            size = max(_FIRST_ROWS, old + old // 2)  # twice would cost a gigabyte at a million features
-            self._rows, self._seen = _lengthened(self._rows, size), _lengthened(self._seen, size)
-            self._free = list(range(size - 1, old - 1, -1))
+        self._make_room(len(feature.vector), len(feature.seen), 1)
         slot = self._free.pop()
         for matrix, values in ((self._rows, feature.vector), (self._seen, feature.seen)):
             matrix[slot, : len(values)] = values
             matrix[slot, len(values) :] = 0
         return slot
+
+    def _make_room(self, length: int, parts: int, count: int) -> None:
+        """Rows as wide and as many as are needed."""
+        self._rows, self._seen = _widened(self._rows, length), _widened(self._seen, parts)
+        while len(self._free) < count:
+            old = len(self._rows)
+            size = max(_FIRST_ROWS, old + old // 2)  # twice would cost a gigabyte at a million features
+            self._rows, self._seen = _lengthened(self._rows, size), _lengthened(self._seen, size)
+            self._free = [*range(size - 1, old - 1, -1), *self._free]
 
     def _most_redundant(self, owner: Owner) -> int:
         """Index of the feature that says least beside the others."""

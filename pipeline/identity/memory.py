@@ -397,8 +397,7 @@ class SiteMemory:
 
     def _put_back(self, owner: Owner, features: Features | None) -> None:
         if features is not None:
-            for n in range(len(features)):
-                self.gallery.add(owner, features.feature(n), len(features))
+            self.gallery.put_back(owner, features)
 
     def _restore_producer(self, name: str, value: dict[str, Any], features: Features | None) -> None:
         camera_id, _, epoch = name.partition(":")

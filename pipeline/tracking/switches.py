@@ -22,9 +22,9 @@ from pipeline.ports import ClipHead
 from pipeline.tracking.looks import KnownDistances, Limits, Look, distances, look_of, nearest
 from pipeline.types import CropFeature, FloatArray, Tracks
 
-CROPS_PER_LOOK = 3  # 2 cut three times as many pure tracks, 4 found fewer changes
+CROPS_PER_LOOK = 3  # 2: many more wrong cuts; 4: fewer right ones; docs/tracking.md has these figures
 MOST_LOOKS = 12  # of a track, the newest; 20 measured alike
-TAKEN_OVER = 0.5  # .6 cut more pure tracks and found nothing more
+TAKEN_OVER = 0.5  # .6: one more wrong cut and no more right ones
 MOST_OVERLAP, MOST_TRUNCATION, LEAST_SCORE = 0.3, 0.35, 0.1  # of a good crop (`CropQuality`); an overlap of .5 alike
 OVERLAPPED_IOU = 0.1  # from here on the association may exchange two boxes
 NEAR = 1.5  # boxes as many times their size touch: a walker is there within a few frames
@@ -100,7 +100,10 @@ class SwitchWatch:
     def accept(self, track_id: int, crop: CropFeature) -> list[Switch]:
         """Take an encoded crop, its quality filled in; the tracks whose person it shows to have changed."""
         track = self._tracks.get(track_id)
-        if track is None or not _is_good(crop):
+        if track is None:
+            return []
+        track.near_s = {i: at_s for i, at_s in track.near_s.items() if at_s >= self._now_s - REMEMBERED_S}
+        if not _is_good(crop):
             return []
         if len(track.crops) == 1 and track.occasions_between(track.crops[0].captured_at_s, crop.captured_at_s):
             track.crops = []  # one crop from before: perhaps of somebody else

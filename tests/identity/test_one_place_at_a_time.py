@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 from identity_site import COLOURS, CONFIG, Camera, Site, make, near, play, told, twice_at_once, visit, walk
+from room import path
 
 from pipeline.config import TopologyConfig
 
@@ -118,6 +119,19 @@ def test_two_tracks_that_touch_for_half_a_frame_may_be_one_person():
     for overlap_s, expected in ((0.04, [1, 1]), (0.2, [1, 2])):
         tracks = [walk("door", 1, 0.0, 5.0, RED, left=False), walk("door", 2, 5.0 - overlap_s, 12.0, RED)]
         assert ids(play(tracks, 40.0, cameras=["door"], tells=0), tracks) == expected
+
+
+@pytest.mark.parametrize("stays_s", [15.0, 90.0])
+@pytest.mark.parametrize("apart_m", [0.0, 1.5])
+def test_one_person_whom_the_tracker_follows_under_two_numbers_for_a_moment_is_one(stays_s, apart_m):
+    """The new track begins where the old one is about to end: 0.3 s of both, one box in another's place."""
+    tracks = [
+        walk("door", 1, 0.0, 5.3, RED, left=False, boxes=path("door", (0.0, 6.0))),
+        walk("door", 2, 5.0, 5.0 + stays_s, RED, boxes=path("door", (apart_m, 6.0))),
+    ]
+    site = play(tracks, 130.0, replace(CONFIG, revise_s=20.0), cameras=["door"])
+    assert ids(site, tracks) == ([1, 1] if apart_m == 0.0 else [1, 2])
+    assert not [e for e in site.events if e.kind == "split"]
 
 
 def test_people_of_a_camera_that_was_cut_off_are_not_in_the_picture_any_more():
