@@ -12,6 +12,7 @@ from pipeline.identity.state import (
     CameraProgress,
     IdentityState,
     Sight,
+    Span,
     TrackState,
     dump,
     identity_from_json,
@@ -174,7 +175,9 @@ class SiteMemory:
         camera_id = track.key.camera_id
         self.gallery.move(track.key, identity.identity_id, self._most)
         spans = identity.spans.setdefault(camera_id, [])
-        spans.append(track.span)
+        first_s, last_s = self._alone(track)
+        if first_s < last_s:
+            spans.append((first_s, last_s))
         del spans[:-_KEEP_SPANS]
         seen = identity.past.get(camera_id)
         if seen is None or track.last_s >= seen.last_s:
@@ -182,6 +185,17 @@ class SiteMemory:
         self.drop_track(track)
         self.touch_archive(identity.identity_id)
         self.touch_identity(identity.identity_id)
+
+    def _alone(self, track: TrackState) -> Span:
+        """A track's span without what another one of its identity and camera has too: one person, told twice."""
+        others = [
+            member.span
+            for member in self.members(track.identity_id or 0)
+            if member.key != track.key and member.key.camera_id == track.key.camera_id
+        ]
+        first_s = max([track.first_s, *(b for a, b in others if a <= track.first_s < b)])
+        last_s = min([track.last_s, *(a for a, b in others if a < track.last_s <= b)])
+        return first_s, last_s
 
     def absorb(self, gone: IdentityState, into: IdentityState) -> None:
         """Everything of one identity becomes the other's; visits have to be worked out anew.

@@ -51,8 +51,8 @@ class Camera:
             **(whole | about),
         )
 
-    def tracklet(self, track_id, first_s, last_s, left_picture=True, ended_s=None):
-        boxes = np.array([[10, 10, 50, 110]] * 2)
+    def tracklet(self, track_id, first_s, last_s, left_picture=True, ended_s=None, boxes=None):
+        boxes = np.array([[10, 10, 50, 110]] * 2) if boxes is None else boxes
         ended_s = last_s if ended_s is None else ended_s
         number = next(self._number)
         return Tracklet(self.key(track_id), number, ended_s, left_picture, [0, 1], [first_s, last_s], boxes, [0.9, 0.9])
@@ -219,7 +219,8 @@ def _message(camera, at_s, what, walks):
         return camera.clip(one.track_id, look, one.first_s, at_s, **seen, **one.about)
     if what[0] == "tracklet":
         one = what[1]
-        return camera.tracklet(one.track_id, one.first_s, one.last_s, one.left, at_s)
+        boxes = [one.boxes(one.first_s), one.boxes(one.last_s)] if one.boxes else None
+        return camera.tracklet(one.track_id, one.first_s, one.last_s, one.left, at_s, boxes)
     here = [w for w in walks or () if (w.camera_id, w.epoch) == (camera.camera_id, camera.epoch)]
     seen = [w.track_id for w in here if w.is_seen(at_s)]
     return camera.tick(at_s, *seen, tells=walks is not None)

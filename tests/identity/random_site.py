@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass, field, replace
 
-from identity_site import COLOURS, Operator, Site, Walk, make, near, stream_of
+from identity_site import COLOURS, Operator, Site, Walk, make, near, stream_of, twice_at_once
 from room import GROUNDS, path
 
 from pipeline.config import MatcherConfig, TopologyConfig
@@ -62,7 +62,7 @@ def random_site(rng, noise=True):
     if noise and rng.random() < 0.3:
         places = {who: ((rng.random() * 3 - 1.5, 4.5 + rng.random() * 3), (rng.random() * 0.04, 0.0)) for who in people}
     for camera_id in cameras:
-        tracks = [stay for who in people for stay in _stays(rng, camera_id, who, noise)]
+        tracks = [stay for who in people for stay in _stays(rng, camera_id, who, noise, bool(places))]
         if places:
             tracks = [(replace(one, boxes=path(camera_id, *places[who])), who) for one, who in tracks]
         for number, (one, who) in enumerate(sorted(tracks, key=lambda t: (t[0].first_s, t[1])), start=1):
@@ -86,11 +86,13 @@ def random_site(rng, noise=True):
     )
 
 
-def _stays(rng, camera_id, who, noise):
-    """The tracks of one person in one camera, one after the other."""
+def _stays(rng, camera_id, who, noise, doubles):
+    """The tracks of one person in one camera, one after the other; with `doubles` some are followed twice at the end."""
     now_s, found = 0.0, []
     for _ in range(rng.choice((0, 1, 1, 2, 3))):
         first_s = now_s + rng.randint(1, 40) * STEP_S
+        if doubles and now_s and rng.random() < 0.2:
+            first_s = now_s - STEP_S
         now_s = last_s = first_s + rng.choice((1, 3, 6, 12, 30, 60)) * STEP_S
         hidden = ()
         if noise and last_s - first_s > 5 and rng.random() < 0.3:
@@ -128,6 +130,20 @@ def _broken_off(break_s, camera_id, walks, person):
         kept += pieces
         who.update({piece.key: person[one.key] for piece in pieces})
     return kept, who
+
+
+def seen_twice_at_once(one, who):
+    """Pairs of tracks of one camera that are one identity although two people were seen at one time.
+
+    One person whom the tracker follows under two numbers for a moment is not two.
+    """
+    by_key = {track.key: track for track in one.walks}
+
+    def are_one(a, b):
+        shared_s = min(a.last_s, b.last_s) - max(a.first_s, b.first_s)
+        return a.boxes is not None and one.person[a.key] == one.person[b.key] and shared_s <= 0.5
+
+    return [pair for pair in twice_at_once(one.walks, who) if not are_one(*(by_key[key] for key in pair))]
 
 
 def shuffled_in_time(rng, streams, most_s):

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from identity_site import LINKS, merged, twice_at_once
-from random_site import CONFIG, random_site, shuffled_in_time, with_orders
+from identity_site import LINKS, merged
+from random_site import CONFIG, random_site, seen_twice_at_once, shuffled_in_time, with_orders
 
 from pipeline.bus.lines import event_to_json
 from pipeline.resolution import IdentityBook
@@ -106,7 +106,7 @@ def test_nobody_is_in_one_camera_twice_at_once(seed):
     rng = random.Random(seed)
     one = random_site(rng)
     site = one.run(in_any_order(rng, one))
-    assert not twice_at_once(one.walks, site.who())
+    assert not seen_twice_at_once(one, site.who())
 
 
 @LAW

@@ -131,7 +131,7 @@ def test_one_person_whom_the_tracker_follows_under_two_numbers_for_a_moment_is_o
     ]
     site = play(tracks, 130.0, replace(CONFIG, revise_s=20.0), cameras=["door"])
     assert ids(site, tracks) == ([1, 1] if apart_m == 0.0 else [1, 2])
-    assert not [e for e in site.events if e.kind == "split"]
+    assert all(e.decided_at_s < 10.0 for e in site.events if e.kind != "left"), "and that is not doubted any more"
 
 
 def test_people_of_a_camera_that_was_cut_off_are_not_in_the_picture_any_more():
