@@ -87,7 +87,7 @@ def random_site(rng, noise=True):
 
 
 def _stays(rng, camera_id, who, noise, doubles):
-    """The tracks of one person in one camera, one after the other; with `doubles` some are followed twice at the end."""
+    """The tracks of one person in one camera, one after the other; with `doubles` some are followed twice."""
     now_s, found = 0.0, []
     for _ in range(rng.choice((0, 1, 1, 2, 3))):
         first_s = now_s + rng.randint(1, 40) * STEP_S
