@@ -96,7 +96,7 @@ def test_the_demo_follows_people_over_cameras_and_notices_every_return(demo):
     events = [event_from_json(line) for line in (out_dir / "identities.jsonl").read_text().splitlines()]
     assert [e.sequence for e in events] == list(range(1, len(events) + 1))
     kinds = Counter(e.kind for e in events)
-    assert kinds["entered"] == PEOPLE
+    assert kinds["entered"] - kinds["merged"] == PEOPLE  # somebody may be taken for new, and be corrected
     assert kinds["handed_over"] >= 6
     returns = true_returns(out_dir / "scene/gt")
     said = [(e.key.camera_id, e.at_s) for e in events if e.kind == "reentered"]
@@ -143,7 +143,9 @@ def test_the_demos_overlays_are_videos_of_every_frame(demo):
 def test_online_ids_are_not_known_before_they_are_decided(demo):
     out_dir, _ = demo
     events = [event_from_json(line) for line in (out_dir / "identities.jsonl").read_text().splitlines()]
-    decided = {(e.key.camera_id, e.identity_id): e.decided_at_s for e in reversed(events) if e.kind == "entered"}
+    corrected = {e.identity_id for e in events if e.kind == "merged"}  # they have no rows in the end
+    entered = [e for e in events if e.kind == "entered" and e.identity_id not in corrected]
+    decided = {(e.key.camera_id, e.identity_id): e.decided_at_s for e in reversed(entered)}
     for (camera_id, identity_id), decided_s in decided.items():
         rows = mot_rows(out_dir / f"tracks_online/{camera_id}.txt")
         assert ((rows[rows[:, 1] == identity_id][:, 0] - 1) / 10.0).min() >= decided_s - 1e-6
