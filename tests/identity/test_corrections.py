@@ -65,7 +65,16 @@ TWO_IN_ONE = (  # a look between red and blue made one of two
     ],
     80.0,
 )
+TWO_WANT_ONE = (  # the one in the hall is like either of two at the door, who cannot both be that one
+    [
+        walk("hall", 1, 0.5, 8.0, turned(37), left=False),
+        walk("door", 1, 4.75, 12.25, turned(0)),
+        walk("door", 2, 7.5, 9.0, turned(37)),
+    ],
+    40.0,
+)
 STORIES = {
+    "two want one": TWO_WANT_ONE,
     "taken for another": TAKEN_FOR_ANOTHER,
     "taken for known": TAKEN_FOR_KNOWN,
     "taken for new": TAKEN_FOR_NEW,

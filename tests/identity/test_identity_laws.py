@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from identity_site import LINKS, merged
-from random_site import CONFIG, random_site, seen_twice_at_once, shuffled_in_time, with_orders
+from identity_site import COLOURS, LINKS, merged, near, walk
+from random_site import CONFIG, RandomSite, random_site, seen_twice_at_once, shuffled_in_time, with_orders
 
 from pipeline.bus.lines import event_to_json
 from pipeline.resolution import IdentityBook
@@ -73,6 +73,22 @@ def test_a_restart_at_any_moment_changes_nothing(seed):
     plain, restarted = one.run(order), one.run(order, restarts)
     assert lines(restarted) == lines(plain)
     assert restarted.stored == plain.stored
+
+
+def test_a_correction_after_which_left_is_due_says_it_at_the_same_moment_before_and_after_a_restart():
+    red, other = COLOURS[0], near(COLOURS[0], 0.2, towards=1)
+    walks = (
+        walk("door", 2, 5.5, 7.0, other),
+        walk("door", 3, 8.25, 9.75, red, COLOURS[2], left=False),
+        walk("hall", 2, 6.0, 7.875, other),
+        walk("hall", 3, 7.0, 7.75, red),
+    )
+    one = RandomSite(("door", "hall"), walks, {}, tells=(1, 1), every_s=(1.0, 0.5), until_s=32.0, breaks_s={})
+    for seed in range(4):
+        order = merged(one.streams(), seed)
+        plain, restarted = one.run(order), one.run(order, range(len(order)))
+        assert [e.kind for e in plain.events].count("reassigned") == 1
+        assert lines(restarted) == lines(plain)
 
 
 @LAW

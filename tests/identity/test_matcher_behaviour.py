@@ -130,6 +130,15 @@ def test_a_track_of_another_camera_competes_for_the_same_person():
     assert site.who()[hall.key(1)] == 1 and site.who().get(door.key(2)) != 1
 
 
+def test_the_nearer_one_of_two_at_once_is_waited_for_when_the_other_one_must_be_decided():
+    site, door = alone()
+    site.feed(*visit(door, 1, RED, 0.0, 2.0), door.tick(9.0))
+    nearer, farther = near(RED, 0.36, towards=7), near(RED, 0.38, towards=8)  # both so far that they are waited for
+    site.feed(door.clip(2, farther, 10.0, 10.4), door.tick(11.0, 2), door.clip(3, nearer, 10.8, 11.2))
+    site.feed(door.tick(15.0, 2, 3), door.clip(2, farther, 10.0, 15.4), door.tick(17.0, 2, 3))
+    assert site.who() == {door.key(1): 1, door.key(3): 1, door.key(2): 2}
+
+
 def test_two_tracks_that_may_be_one_person_do_not_take_him_from_each_other():
     """Red crosses the door's picture and is in the hall's before it is decided who crossed the door's."""
     site = Site(make(cameras=["door", "hall"]))

@@ -196,14 +196,14 @@ def test_who_an_operator_split_from_somebody_is_not_merged_with_whom_that_one_be
 
 
 def test_who_is_in_the_picture_beside_a_track_that_an_operator_gave_to_somebody_is_somebody_else():
-    """Whoever looks more like the person: the operator knows."""
+    """Whoever was there first, and looks more like the person: the operator knows."""
     site, door = Site(new()), Camera("door")
-    site.feed(door.clip(1, RED, 0.0, 0.4), door.clip(2, near(RED, 0.2), 0.0, 0.4), door.tick(1.0, 1, 2))
-    site.feed(door.clip(1, RED, 0.0, 1.4), door.clip(2, near(RED, 0.2), 0.0, 1.4), door.tick(3.0, 1, 2))
+    site.feed(door.clip(1, RED, 0.0, 0.4), door.clip(2, near(RED, 0.2), 0.2, 0.6), door.tick(1.0, 1, 2))
+    site.feed(door.clip(1, RED, 0.0, 1.4), door.clip(2, near(RED, 0.2), 0.2, 1.6), door.tick(3.0, 1, 2))
     assert site.who() == {key(1): 1, key(2): 2}
     site.feed(Operator().split(2, key(2), to_id=1), door.tick(4.0, 1, 2))
     for at_s in range(4, 14):
-        site.feed(door.clip(1, RED, 0.0, at_s + 0.4), door.clip(2, near(RED, 0.2), 0.0, at_s + 0.4))
+        site.feed(door.clip(1, RED, 0.0, at_s + 0.4), door.clip(2, near(RED, 0.2), 0.2, at_s + 0.4))
         site.feed(door.tick(at_s + 0.5, 1, 2))
     site.restart(new)
     site.feed(*visit(door, 3, RED, 60.0, 64.0), door.tick(80.0), door.state(80.0))
