@@ -1,4 +1,5 @@
 import math
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -66,6 +67,47 @@ def test_with_all_away_the_newest_tick_counts():
     mark.away("a")
     mark.away("b")
     assert mark.all_away and mark.value == 7.0
+
+
+STEPS = st.lists(st.tuples(st.sampled_from("abcd"), st.one_of(st.none(), st.integers(0, 40))), max_size=40)
+
+
+@given(STEPS)
+def test_the_watermark_is_what_all_cameras_together_say(steps):
+    """Written out: the least over the cameras that are not away, where a live one counts with what lateness allows."""
+    mark, until, away, newest, value = (
+        Watermark("abc", "bd", 3.0),
+        dict.fromkeys("abc", -math.inf),
+        set(),
+        -math.inf,
+        -math.inf,
+    )
+    for camera, at_s in steps:
+        if at_s is None:
+            mark.away(camera)
+            away.add(camera)
+        else:
+            mark.tick(camera, at_s)
+            until[camera] = max(at_s, until.get(camera, -math.inf))
+            newest = max(newest, at_s)
+            away.discard(camera)
+        times = [max(t, newest - 3.0) if c in "bd" else t for c, t in until.items() if c not in away]
+        value = max(value, min(times, default=-math.inf) if times else newest)
+        assert mark.value == value and mark.all_away == (not times)
+
+
+def test_a_camera_that_never_speaks_costs_no_memory():
+    cameras = [f"camera{n}" for n in range(10)]
+    mark = Watermark(cameras, cameras, 2.0)
+    tracemalloc.start()
+    try:
+        for second in range(3000):
+            for camera in cameras[1:]:
+                mark.tick(camera, second)
+            assert mark.value == second - 2.0
+        assert tracemalloc.get_traced_memory()[0] < 100_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_messages_come_out_by_time_camera_epoch_and_number():
