@@ -146,7 +146,13 @@ class Comparer:
         cost = np.where(np.isfinite(distance), distance, NEVER).astype(np.float32)
         circumstances: dict[int, Circumstances] = {}
         reasons: dict[int, str] = {}
-        for column in self._worth_a_look(distance):
+        looked_at = self._worth_a_look(distance)
+        unseen = np.ones(len(candidates), bool)
+        unseen[looked_at] = False
+        cost[unseen] = np.maximum(
+            cost[unseen], self._hopeless
+        )  # whether they are excluded was not asked: never accepted
+        for column in looked_at:
             identity_id = candidates[column]
             reason = self._exclusion.reason(track, self._memory.identities[identity_id], silent)
             if reason is None and np.isfinite(distance[column]):
