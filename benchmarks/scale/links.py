@@ -56,12 +56,13 @@ class Links:
         """How it stands with all corrections made."""
         members: dict[int, Counter[int]] = {}
         for key, identity_id in self.identity_of.items():
-            members.setdefault(self._alive(identity_id), Counter())[person_of[key]] += 1
+            members.setdefault(self.alive(identity_id), Counter())[person_of[key]] += 1
         linked = len(self.identity_of)
         stray = linked - sum(people.most_common(1)[0][1] for people in members.values())
         return FinalLinks(len(members), len(self._known), linked, stray)
 
-    def _alive(self, identity_id: int) -> int:
+    def alive(self, identity_id: int) -> int:
+        """The identity that lives on after all merges."""
         while identity_id in self._lives_on:
             identity_id = self._lives_on[identity_id]
         return identity_id

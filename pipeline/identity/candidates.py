@@ -2,16 +2,16 @@
 
 The index vetoes nobody for a time that was not declared. It ranks, and `Reach.most` cuts off:
 
-- While no more identities than that are known, everybody is a candidate: a small site is not gated at all.
+- While no more identities than `Reach.further` are known, everybody is a candidate: a small site is not gated at all.
 - A camera is placed when a rule says what lies beside it: a transit time from it or to it, or a pair that overlaps.
   Near it are the cameras that at most `Reach.hops` rules lead to, whichever way they are written, so that a camera in
   between may miss somebody. First come the identities that are in time by one rule: last seen in this camera, or in
   one that a rule leads to, at a moment from which its window leads to the track, or to which it leads from the track;
   windows are widened by `Reach.slack` of their width at both ends. Decisions are taken, and undone, after their time:
   of an identity that was last seen nearby soon after the track had begun, the sights before that one count as well.
-- Then come, however long it took, those who were last seen in a near camera or in one that is not placed, by the time
-  beyond the shortest way; it counts `_FURTHER` times as much for each rule that lies between. Who went home and comes
-  back comes by the same door, and whom a camera in between has missed comes soon.
+- Then come, however long it took, `Reach.further` of those who were last seen in a near camera or in one that is not
+  placed, by the time beyond the shortest way; it counts `_FURTHER` times as much for each rule that lies between. Who
+  went home and comes back comes by the same door, and whom a camera in between has missed comes soon.
 - For a track in a camera that is not placed everybody comes, wherever they were seen last.
 """
 
@@ -41,15 +41,17 @@ class Reach:
 
     Attributes:
         most: candidates of one track. hops: declared ways from a near camera. slack: in widths of a window.
+        further: candidates that are not in time by one declared way.
     """
 
     most: int = 100
     hops: int = 2
     slack: float = 0.5
+    further: int = 250
 
     def __post_init__(self) -> None:
-        if self.most < 1 or self.hops < 0 or self.slack < 0:
-            raise ValueError(f"expected most >= 1, hops >= 0 and slack >= 0, got {self}")
+        if self.most < 1 or self.hops < 0 or self.slack < 0 or self.further < 0:
+            raise ValueError(f"expected most >= 1, hops >= 0, slack >= 0 and further >= 0, got {self}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,8 @@ class CandidateIndex:
             camera_id: [(n, n.widened(self._reach.slack), self._last_in[n.camera_id]) for n in around]
             for camera_id, around in near.items()
         }
+        self._near = {camera_id: {n.camera_id for n in around} for camera_id, around in near.items()}
+        self._everybody = min(self._reach.most, self._reach.further)
         self._sights: dict[int, dict[str, float]] = {}  # by identity: when it was last seen in its last cameras
         self._last_unplaced = _Timeline()
         self._last_anywhere = _Timeline()
@@ -119,12 +123,13 @@ class CandidateIndex:
     def candidates(self, camera_id: str, first_s: float, last_s: float) -> Sequence[int]:
         """Identities that a track of a camera, seen from `first_s` to `last_s`, may be: at most `most`, rising."""
         most = self._reach.most
-        if len(self._sights) <= most:
-            return sorted(self._sights)
         around = self._around.get(camera_id)
+        if len(self._sights) <= (most if around is None else self._everybody):
+            return sorted(self._sights)
         if around is None:
             return sorted(_fill([(self._last_anywhere, last_s, 1.0)], most, set()))
         found = _first(self._in_time(camera_id, first_s, last_s), most, set())
+        most = min(most, len(found) + self._reach.further)
         if len(found) < most:
             looks = [(self._last_unplaced, last_s, 1.0)]
             for near, _, timeline in around:
@@ -133,6 +138,19 @@ class CandidateIndex:
                 looks.append((timeline, from_s, _FURTHER**near.hops))
             found = _fill(looks, most, found)
         return sorted(found)
+
+    def crowd(self, camera_id: str) -> int:
+        """How many may be who is seen in a camera, compared with it or not: all who were last seen near it."""
+        around = self._around.get(camera_id)
+        if around is None or len(self._sights) <= self._everybody:
+            return len(self._sights)
+        return len(self._last_unplaced) + sum(len(timeline) for _, _, timeline in around)
+
+    def are_near(self, a: str, b: str) -> bool:
+        """Whether who was seen in one of two cameras may be a candidate for a track in the other just because of it."""
+        if len(self._sights) <= self._everybody or a not in self._around or b not in self._around:
+            return True
+        return b in self._near[a] or a in self._near[b]
 
     def _in_time(self, camera_id: str, first_s: float, last_s: float) -> list[tuple[float, int]]:
         """(Time to the track's last sight, identity) of those who were seen in time; some more than once."""
@@ -170,6 +188,9 @@ class _Timeline:
 
     def __init__(self) -> None:
         self._sights: list[_Sight] = []
+
+    def __len__(self) -> int:
+        return len(self._sights)
 
     def add(self, sight: _Sight) -> None:
         insort(self._sights, sight)  # nearly always at the end

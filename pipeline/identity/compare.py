@@ -5,12 +5,14 @@ logarithms of likelihood ratios (one person against two) and is turned into dist
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from pipeline.config import MatcherConfig
+from pipeline.identity.appearance import Appearance
 from pipeline.identity.constraints import Exclusion, Topology, overlap_s
 from pipeline.identity.memory import SiteMemory
 from pipeline.identity.state import TrackState
@@ -87,26 +89,43 @@ class Row:
 
     def best(self, without: Collection[int] = ()) -> tuple[int, float] | None:
         """The candidate of the least cost that is allowed, the first of several; None when none is."""
-        allowed = [(float(c), i) for i, c in zip(self.identity_ids, self.cost, strict=True) if c < NEVER]
-        allowed = [pair for pair in allowed if pair[1] not in without]
-        return min(allowed)[::-1] if allowed else None  # type: ignore[return-value]
+        for column in self._nearest(1 + len(without)):
+            if self.identity_ids[column] not in without:
+                return self.identity_ids[column], float(self.cost[column])
+        return None
+
+    def _nearest(self, count: int) -> list[int]:
+        """Columns of the least costs that are allowed, at most so many; of equals the first ones."""
+        order = np.argsort(self.cost, kind="stable")[:count]
+        return [int(column) for column in order if self.cost[column] < NEVER]
 
     def cost_of(self, identity_id: int) -> float:
         """Its cost; NEVER for one that is no candidate."""
-        return float(self.cost[self.identity_ids.index(identity_id)]) if identity_id in self.identity_ids else NEVER
+        column = self._column(identity_id)
+        return NEVER if column is None else float(self.cost[column])
+
+    def is_candidate(self, identity_id: int) -> bool:
+        return self._column(identity_id) is not None
+
+    def _column(self, identity_id: int) -> int | None:
+        column = bisect_left(self.identity_ids, identity_id)
+        return column if column < len(self.identity_ids) and self.identity_ids[column] == identity_id else None
+
+    def _distance_of(self, identity_id: int) -> float:
+        column = self._column(identity_id)
+        return math.inf if column is None else float(self.distance[column])
 
     def evidence(self, chosen: int | None, threshold: float) -> Evidence:
         """Why this one was chosen (None: why nobody was)."""
-        order = sorted((float(c), i) for i, c in zip(self.identity_ids, self.cost, strict=True) if c < NEVER)
-        shown = chosen if chosen is not None else (order[0][1] if order else None)
-        others = [(i, round(c, 4)) for c, i in order if i != shown]
+        order = [(self.identity_ids[column], float(self.cost[column])) for column in self._nearest(2)]
+        shown = chosen if chosen is not None else (order[0][0] if order else None)
+        runner_up = next(((i, round(c, 4)) for i, c in order if i != shown), None)
         about = self.circumstances.get(shown, Circumstances()) if shown is not None else Circumstances()
-        near = sorted(self.reasons, key=lambda i: (float(self.distance[self.identity_ids.index(i)]), i))
-        distance = None if shown is None else float(self.distance[self.identity_ids.index(shown)])
+        near = sorted(self.reasons, key=lambda i: (self._distance_of(i), i))
         return Evidence(
-            distance=None if distance is None else round(distance, 4),
+            distance=None if shown is None else round(self._distance_of(shown), 4),
             threshold=round(threshold - self.crowd, 4),
-            runner_up=others[0] if others else None,
+            runner_up=runner_up,
             transit_prior=round(about.prior, 4) if chosen is not None else 1.0,
             excluded=tuple((i, self.reasons[i]) for i in near[:_MOST_EXCLUDED]),
             clips=self.track.clips,
@@ -130,8 +149,10 @@ class Comparer:
     ) -> None:
         self._per_nat = config.margin / _MARGIN_NATS
         self._limits = (-_MOST_AGAINST * config.margin, _MOST_FOR * config.margin)
+        self._far = threshold + config.margin
         self._hopeless = threshold + (_MOST_FOR + 1) * config.margin
         self._memory = memory
+        self._appearance = Appearance(memory)
         self._topology = topology
         self._exclusion = exclusion
 
@@ -142,11 +163,11 @@ class Comparer:
             without: tracks of the candidates that do not speak; the track itself never does.
         """
         silent = {track.key, *without}
-        distance = self.distances(track, candidates, silent)
+        distance = self._appearance.distances(track, candidates, silent)
         cost = np.where(np.isfinite(distance), distance, NEVER).astype(np.float32)
         circumstances: dict[int, Circumstances] = {}
         reasons: dict[int, str] = {}
-        looked_at = self._worth_a_look(distance)
+        looked_at = self._worth_a_look(track, candidates, distance)
         unseen = np.ones(len(candidates), bool)
         unseen[looked_at] = False
         cost[unseen] = np.maximum(
@@ -163,7 +184,9 @@ class Comparer:
             if reason is not None:
                 reasons[identity_id] = reason
                 cost[column] = NEVER
-        crowd = self._crowd(len(candidates), circumstances.values(), len(reasons))
+        crowd = self._crowd(
+            max(len(candidates), self._memory.index.crowd(track.key.camera_id)), circumstances.values(), len(reasons)
+        )
         return Row(track, list(candidates), distance, cost, circumstances, reasons, crowd)
 
     def _crowd(self, candidates: int, looked_at: Collection[Circumstances], excluded: int) -> float:
@@ -172,22 +195,22 @@ class Comparer:
         plausible = share * sum(about.prior for about in looked_at)
         return self._per_nat * math.log(max(plausible / _FEW, 1.0))
 
-    def _worth_a_look(self, distance: FloatArray) -> Sequence[int]:
+    def _worth_a_look(self, track: TrackState, candidates: Sequence[int], distance: FloatArray) -> Sequence[int]:
         """Columns for which it is asked what else speaks for or against them: others are too far whatever it says.
 
-        At least the nearest few, so that it can be told who was excluded.
+        At least the nearest few, so that it can be told who was excluded. Place and motion speak only for those who
+        were seen at the time or just before; about all others a way can but speak against.
         """
-        order = np.argsort(distance, kind="stable")
-        count = int(np.searchsorted(distance[order], self._hopeless, side="right"))
-        return order[: min(max(count, _LEAST_LOOKS), _MOST_LOOKS)].tolist()
+        order = np.argsort(distance, kind="stable")[:_MOST_LOOKS]
+        near = max(int(np.searchsorted(distance[order], self._far, side="right")), _LEAST_LOOKS)
+        hopeful = int(np.searchsorted(distance[order], self._hopeless, side="right"))
+        columns: list[int] = order[:near].tolist()
+        return columns + [c for c in order[near:hopeful].tolist() if self._was_there(track, candidates[c])]
 
-    def distances(self, track: TrackState, candidates: Sequence[int], silent: Collection[TrackKey]) -> FloatArray:
-        """(I,) of how the track looks from how the candidates look; inf between different models."""
-        result = np.full(len(candidates), np.inf, np.float32)
-        same = [i for i, n in enumerate(candidates) if self._memory.identities[n].model_id == track.model_id]
-        groups = [self._memory.owners(candidates[i], silent) for i in same]
-        result[same] = self._memory.gallery.nearest(self._memory.gallery.features(track.key), groups)
-        return result
+    def _was_there(self, track: TrackState, identity_id: int) -> bool:
+        """Whether somebody was seen at the time of a track, or so near to it that the one may go on as the other."""
+        first_s, last_s = track.first_s - _NEIGHBOURS_S, track.last_s + _NEIGHBOURS_S
+        return any(first_s <= m.last_s and m.first_s <= last_s for m in self._memory.members(identity_id))
 
     def _circumstances(self, track: TrackState, identity_id: int, silent: Collection[TrackKey]) -> Circumstances:
         """From the identity's tracks at the same time, and those just before and just after."""
@@ -275,5 +298,4 @@ class Comparer:
 
     def to_tracks(self, track: TrackState, others: Sequence[TrackState]) -> FloatArray:
         """(N,) of how a track looks from how others do."""
-        gallery = self._memory.gallery
-        return gallery.nearest(gallery.features(track.key), [[other.key] for other in others])
+        return self._appearance.between(track, others)

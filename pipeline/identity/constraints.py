@@ -4,6 +4,9 @@ import heapq
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from pipeline.config import TopologyConfig
 from pipeline.identity.memory import SiteMemory
 from pipeline.identity.state import IdentityState, Span, TrackState
@@ -28,35 +31,48 @@ class Topology:
         self._transit = {
             (r.from_camera, r.to_camera): r.transit_s for r in rules if r.from_camera and r.to_camera and r.transit_s
         }
-        self._ways: dict[str, dict[str, Way]] = {}  # from each camera, made when it is asked for
+        self._ways: dict[int, tuple[npt.NDArray[np.int16], npt.NDArray[np.float64]]] = {}  # made when asked for
         self._apart: dict[tuple[str, str], bool] = {}  # asked for all the time
         self._near: dict[str, set[str]] = {}
         for a, b in [*self._transit, *(tuple(sorted(pair)) for pair in self._overlap)]:
             self._near.setdefault(a, {a}).add(b)
             self._near.setdefault(b, {b}).add(a)
+        self._places = {camera_id: place for place, camera_id in enumerate(sorted(self._near))}
+        self._steps = [
+            [
+                (self._places[other], self._step_s(camera_id, other))
+                for other in sorted(self._near[camera_id] - {camera_id})
+            ]
+            for camera_id in self._places
+        ]
 
     def way(self, a: str, b: str) -> Way | None:
         """How people get from a to b, as far as is declared; None where no rules lead there.
 
         A way that is declared in one direction is taken to be as long in the other.
         """
-        if a not in self._ways:
-            self._ways[a] = self._ways_from(a)
-        return self._ways[a].get(b)
+        start, end = self._places.get(a), self._places.get(b)
+        if start is None or end is None:
+            return Way(0, 0.0) if a == b else None
+        if start not in self._ways:
+            self._ways[start] = self._ways_from(start)
+        rules, least_s = self._ways[start]
+        return Way(int(rules[end]), float(least_s[end])) if rules[end] >= 0 else None
 
-    def _ways_from(self, a: str) -> dict[str, Way]:
-        """Dijkstra's shortest paths (1959), by time, then by rules."""
-        found: dict[str, Way] = {}
-        heap = [(0.0, 0, a)]
+    def _ways_from(self, start: int) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.float64]]:
+        """Dijkstra's shortest paths (1959), by time, then by rules: to each camera, -1 rules where none lead."""
+        rules = np.full(len(self._places), -1, np.int16)  # arrays: a thousand cameras have a million ways
+        least_s = np.zeros(len(self._places))
+        heap = [(0.0, 0, start)]
         while heap:
-            least_s, rules, camera_id = heapq.heappop(heap)
-            if camera_id in found:
+            at_s, count, camera = heapq.heappop(heap)
+            if rules[camera] >= 0:
                 continue
-            found[camera_id] = Way(rules, least_s)
-            for other in sorted(self._near.get(camera_id, ())):
-                if other not in found:
-                    heapq.heappush(heap, (least_s + self._step_s(camera_id, other), rules + 1, other))
-        return found
+            rules[camera], least_s[camera] = count, at_s
+            for other, step_s in self._steps[camera]:
+                if rules[other] < 0:
+                    heapq.heappush(heap, (at_s + step_s, count + 1, other))
+        return rules, least_s
 
     def _step_s(self, a: str, b: str) -> float:
         window = self._transit.get((a, b)) or self._transit.get((b, a))

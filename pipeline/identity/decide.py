@@ -56,36 +56,58 @@ class Decider:
         self._comparer = comparer
         self._candidates = candidates
 
-    def next_decision(self, news: Collection[TrackKey], now_s: float, final: bool) -> list[Decision]:
-        """Decisions that can be taken together; call again after applying them, until the list is empty.
+    def round(self, news: Collection[TrackKey], now_s: float, final: bool) -> "Round":
+        """The decisions of one moment.
 
         Args:
             news: pending tracks that something happened to; others only compete with them.
             final: nothing more will come; decide everything.
         """
+        return Round(self, frozenset(news), now_s, final)
+
+    def asked(self, news: Collection[TrackKey], final: bool) -> tuple[list[TrackState], list[TrackState]]:
+        """Tracks to decide about, and those that compete with them."""
         pending = self._memory.pending()
         asked = [track for track in pending if final or track.key in news]
-        if not asked:
-            return []
-        rivals = [track for track in pending if track not in asked and self._competes(track, asked)]
-        rows = [self._comparer.row(track, self._candidates(track)) for track in [*asked, *rivals]]
-        links = self._links(rows, len(asked), now_s, final)
+        cameras = {track.key.camera_id for track in asked}
+        others = [track for track in pending if not final and track.key not in news]
+        return asked, [track for track in others if self._competes(track, cameras)]
+
+    def row(self, track: TrackState) -> Row:
+        """A pending track beside its candidates."""
+        return self._comparer.row(track, self._candidates(track))
+
+    def may_change(self, row: Row, decision: Decision) -> bool:
+        """Whether a decision about somebody else bears on a row."""
+        if decision.identity_id is not None and row.is_candidate(decision.identity_id):
+            return True
+        return self._memory.index.are_near(row.track.key.camera_id, decision.track.key.camera_id)
+
+    def decisions(self, rows: Sequence[Row], asked: int, now_s: float, final: bool) -> list[Decision]:
+        """What can be decided together about the first `asked` rows: links, or else what is not a link.
+
+        Of tracks that may be the same new person one at a time is decided.
+        """
+        links = self._links(rows, asked, now_s, final)
         if links:
             return links
-        for row in rows[: len(asked)]:
+        found: list[Decision] = []
+        for row in rows[:asked]:
+            if any(self.may_change(row, earlier) for earlier in found):
+                continue
             decision = self._other_than_assigned(row, rows, now_s, final)
             if decision:
-                return [decision]  # one at a time: the next track may be the same new person
-        return []
+                found.append(decision)
+        return found
 
     def deadline_s(self, track: TrackState) -> float:
         return (track.first_clip_s or track.first_s) + self._config.patience_s
 
-    def _competes(self, track: TrackState, asked: Sequence[TrackState]) -> bool:
-        return any(self._topology.share_people(track.key.camera_id, other.key.camera_id) for other in asked)
+    def _competes(self, track: TrackState, cameras: Collection[str]) -> bool:
+        return any(self._topology.share_people(track.key.camera_id, other) for other in cameras)
 
     def _links(self, rows: Sequence[Row], asked: int, now_s: float, final: bool) -> list[Decision]:
-        ids, costs = _joint(rows)
+        ids, costs = _joint(rows, self._threshold)
         if not ids:
             return []
         bounded = np.minimum(costs, self._threshold)  # what may not be is as good as being nobody known
@@ -115,20 +137,22 @@ class Decider:
         """For a track to which the assignment gave nobody: new, unknown, or somebody whom only another view wants."""
         track, best = row.track, row.best()
         due = self._is_due(track, now_s, final)
-        evidence = row.evidence(None, self._threshold)
         if best is not None and best[1] + row.crowd <= self._threshold:
             if due and not self._is_contested(row, best[0], rows):
                 return Decision(track, best[0], row.evidence(best[0], self._threshold))
             # near somebody who was given to another track of the same moment: it cannot be told who this is
             undecided = due and (final or not track.open)
-            return Decision(track, None, evidence, unknown=True) if undecided else None
+            return self._nobody(row, unknown=True) if undecided else None
         clear = best is None or best[1] + row.crowd > self._threshold + self._config.margin
         if not due and not (clear and track.clips >= _CLIPS_FOR_NEW):
             return None
         if track.quality < self._config.min_quality:
             ended = final or not track.open
-            return Decision(track, None, evidence, unknown=True) if ended else None
-        return Decision(track, None, evidence)
+            return self._nobody(row, unknown=True) if ended else None
+        return self._nobody(row)
+
+    def _nobody(self, row: Row, unknown: bool = False) -> Decision:
+        return Decision(row.track, None, row.evidence(None, self._threshold), unknown)
 
     def _is_contested(self, row: Row, identity_id: int, rows: Sequence[Row]) -> bool:
         """Whether somebody else, who is not the same person, may be this identity as well."""
@@ -143,11 +167,42 @@ class Decider:
         return final or not track.open or is_past(self.deadline_s(track), now_s)
 
 
-def _joint(rows: Sequence[Row]) -> tuple[list[int], FloatArray]:
-    """The rows' candidates together, rising, and (T, I) costs."""
-    ids = sorted({identity_id for row in rows for identity_id in row.identity_ids})
+class Round:
+    """The decisions of one moment, a few at a time; what is known of a track serves until a decision bears on it."""
+
+    def __init__(self, decider: Decider, news: Collection[TrackKey], now_s: float, final: bool) -> None:
+        self._decider = decider
+        self._news = news
+        self._now_s = now_s
+        self._final = final
+        self._rows: dict[TrackKey, Row] = {}
+
+    def next_decisions(self) -> list[Decision]:
+        """To be applied before the next ones are asked for; the last are none."""
+        asked, rivals = self._decider.asked(self._news, self._final)
+        if not asked:
+            return []
+        rows = [self._row(track) for track in [*asked, *rivals]]
+        decisions = self._decider.decisions(rows, len(asked), self._now_s, self._final)
+        self._rows = {
+            row.track.key: row
+            for row in rows
+            if not any(self._decider.may_change(row, decision) for decision in decisions)
+        }
+        return decisions
+
+    def _row(self, track: TrackState) -> Row:
+        row = self._rows.get(track.key)
+        return self._decider.row(track) if row is None else row
+
+
+def _joint(rows: Sequence[Row], threshold: float) -> tuple[list[int], FloatArray]:
+    """The rows' candidates whom somebody may be, rising, and (T, I) costs."""
+    near = [np.flatnonzero(row.cost <= threshold).tolist() for row in rows]
+    ids = sorted({row.identity_ids[column] for row, columns in zip(rows, near, strict=True) for column in columns})
     place = {identity_id: column for column, identity_id in enumerate(ids)}
     costs = np.full((len(rows), len(ids)), NEVER, np.float32)
-    for number, row in enumerate(rows):
-        costs[number, [place[i] for i in row.identity_ids]] = row.cost
+    for number, (row, columns) in enumerate(zip(rows, near, strict=True)):
+        for column in columns:
+            costs[number, place[row.identity_ids[column]]] = row.cost[column]
     return ids, costs

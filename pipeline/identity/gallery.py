@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -11,10 +11,13 @@ from pipeline.retrieval import comparable_vector, part_distances
 from pipeline.types import ClipFeature, FloatArray, TimeArray, TrackKey
 
 _FIRST_ROWS = 256
+_BLOCK_ROWS = 256  # 0.6 MB of float32 at 576 values: stays in a core's cache
+_BLOCK_FEATURES = 4  # rows of the other side: as many as a track keeps
 _SAME_QUALITY = 0.05  # of two features alike the newer one stays, unless it is worse by more than this
 
 Owner: TypeAlias = TrackKey | int  # a track's own features, or what an identity keeps of tracks that are long over
 HalfArray: TypeAlias = npt.NDArray[np.float16]
+Rows = TypeVar("Rows", HalfArray, FloatArray)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -84,6 +87,7 @@ class MatrixGallery:
     def __init__(self) -> None:
         self._rows: HalfArray = np.zeros((0, 0), np.float16)
         self._seen: HalfArray = np.zeros((0, 0), np.float16)  # roots of visibilities, a row for each of `_rows`
+        self._block = self._block_seen = np.zeros((0, 0), np.float32)
         self._free: list[int] = []
         self._slots: dict[Owner, list[int]] = {}
         self._about: dict[Owner, list[tuple[float, float]]] = {}  # quality, time of each feature
@@ -110,8 +114,36 @@ class MatrixGallery:
             return result
         sizes = np.array([len(slots[place]) for place in known])
         rows = np.fromiter((slot for place in known for slot in slots[place]), np.int64, int(sizes.sum()))
-        result[known] = nearest_third(features.distances(self._take(rows, features)), sizes)
+        result[known] = nearest_third(self._distances(features, rows), sizes)
         return result
+
+    def _distances(self, features: Features, rows: npt.NDArray[np.int64]) -> FloatArray:
+        """(M, N) distances of features from rows of the matrix, in blocks of one shape.
+
+        A product of matrices may round a value differently in another shape; so a pair's distance is the same to the
+        last bit whatever else is asked at once, and a matcher that restarts decides as one that did not.
+        """
+        length, parts = features.vectors.shape[1], features.seen.shape[1]
+        most = -(-len(features) // _BLOCK_FEATURES) * _BLOCK_FEATURES
+        vectors, seen = _lengthened(features.vectors, most), _lengthened(features.seen, most)
+        result = np.empty((most, len(rows)), np.float32)
+        block, block_seen = self._scratch(length, parts)
+        for start in range(0, len(rows), _BLOCK_ROWS):
+            part = rows[start : start + _BLOCK_ROWS]
+            block[: len(part)] = self._rows[part, :length]
+            block_seen[: len(part)] = self._seen[part, :parts]
+            for at in range(0, most, _BLOCK_FEATURES):
+                few = slice(at, at + _BLOCK_FEATURES)
+                distances = part_distances(vectors[few], seen[few], block, block_seen)
+                result[few, start : start + len(part)] = distances[:, : len(part)]
+        return result[: len(features)]
+
+    def _scratch(self, length: int, parts: int) -> tuple[FloatArray, FloatArray]:
+        """Room for one block: made anew for each question it would cost more than the comparison."""
+        if self._block.shape[1] != length or self._block_seen.shape[1] != parts:
+            self._block = np.zeros((_BLOCK_ROWS, length), np.float32)
+            self._block_seen = np.zeros((_BLOCK_ROWS, parts), np.float32)
+        return self._block, self._block_seen
 
     def add(self, owner: Owner, feature: Feature, most: int) -> None:
         """Keep a feature; beyond `most`, of the two most alike the older one goes, or the clearly worse one."""
@@ -177,12 +209,6 @@ class MatrixGallery:
         del self._about[owner][index]
         self._free.append(self._slots[owner].pop(index))
 
-    def _take(self, rows: npt.NDArray[np.int64], like: "Features") -> "Features":
-        """Rows of the matrix as wide as the features they are compared with."""
-        vectors = self._rows[rows, : like.vectors.shape[1]].astype(np.float32)
-        seen = self._seen[rows, : like.seen.shape[1]].astype(np.float32)
-        return Features(vectors, seen, np.zeros(len(rows), np.float32), np.zeros(len(rows)))
-
     def _put(self, feature: Feature) -> int:
         self._make_room(len(feature.vector), len(feature.seen), 1)
         slot = self._free.pop()
@@ -215,10 +241,10 @@ def _widened(matrix: HalfArray, width: int) -> HalfArray:
     return np.pad(matrix, ((0, 0), (0, more))) if more > 0 else matrix
 
 
-def _lengthened(matrix: HalfArray, size: int) -> HalfArray:
-    longer = np.zeros((size, matrix.shape[1]), np.float16)
+def _lengthened(matrix: Rows, size: int) -> Rows:
+    longer = np.zeros((size, matrix.shape[1]), matrix.dtype)
     longer[: len(matrix)] = matrix
-    return longer
+    return longer  # type: ignore[return-value]
 
 
 def nearest_third(distances: FloatArray, sizes: npt.NDArray[np.int64]) -> FloatArray:
@@ -229,4 +255,4 @@ def nearest_third(distances: FloatArray, sizes: npt.NDArray[np.int64]) -> FloatA
     pairs = np.sort(padded.transpose(1, 0, 2).reshape(len(sizes), count * most), axis=1)
     taken = -(-(sizes * count) // 3)
     counts = np.arange(count * most) < taken[:, None]
-    return np.asarray(np.where(counts, pairs, 0).sum(axis=1) / taken, np.float32)
+    return np.asarray(np.where(counts, pairs, 0).sum(axis=1, dtype=np.float64) / taken, np.float32)

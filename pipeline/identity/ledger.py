@@ -203,7 +203,7 @@ class Ledger:
             left = gallery.forget_before(track.key, before_s)
             kept += left
             if left < had:
-                self._memory.touch_track(track)
+                self._memory.touch_features(track)
         return kept
 
     def make_room(self, most: int) -> None:

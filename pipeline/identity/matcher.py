@@ -21,6 +21,7 @@ from pipeline.identity.ledger import Ledger, due_left
 from pipeline.identity.memory import SiteMemory
 from pipeline.identity.operator import obey
 from pipeline.identity.order import Arrival, Grid, Waiting, Watermark, is_past
+from pipeline.identity.pieces import restore, take_changes
 from pipeline.identity.places import TrackPlaces
 from pipeline.identity.revise import Reviser, due_again
 from pipeline.identity.rules import PresenceRules
@@ -192,7 +193,7 @@ class Matcher:
             return
         if self._memory.epochs.get(message.camera_id) != message.epoch and not arrival.late:
             self._close_tracks(message.camera_id, keep_epoch=message.epoch)
-            self._memory.epochs[message.camera_id] = message.epoch
+            self._memory.set_epoch(message.camera_id, message.epoch)
         if isinstance(message, ClipFeature):
             self._handle_clip(message, arrival.late)
         elif isinstance(message, Tracklet):
@@ -309,9 +310,9 @@ class Matcher:
         return is_past(track.last_s + self._config.revise_s, now_s)
 
     def _decide(self, now_s: float, final: bool) -> None:
-        while decisions := self._decider.next_decision(self._news, now_s, final):
+        moment = self._decider.round(self._news, now_s, final)
+        while decisions := moment.next_decisions():
             for decision in decisions:
-                self._news.discard(decision.track.key)
                 decision.track.reviewed = decision.track.clips
                 self._ledger.decide(decision, now_s)
         self._news.clear()
@@ -366,13 +367,13 @@ class Matcher:
 
     def _take_step(self) -> Step:
         self._memory.away = self._watermark.cameras_away
-        step = Step(self._memory.take_changes(), self._ledger.take_events(), tuple(self._done))
+        step = Step(take_changes(self._memory), self._ledger.take_events(), tuple(self._done))
         self._done = []
         return step
 
     def _restore(self, state: Mapping[str, bytes]) -> None:
         memory = self._memory
-        memory.restore(state)
+        restore(memory, state)
         for producer, progress in sorted(memory.progress.items()):
             self._accepted[producer] = progress.handled
             if progress.until_s is not None:

@@ -1,11 +1,9 @@
-"""All that a matcher knows between two messages, and how it is stored piece by piece and read back."""
+"""All that a matcher knows between two messages."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Sequence
 
-from pipeline.errors import DecodeError
 from pipeline.identity.candidates import CandidateIndex
-from pipeline.identity.gallery import Feature, Features, MatrixGallery, Owner
+from pipeline.identity.gallery import Feature, MatrixGallery, Owner
 from pipeline.identity.places import TrackPlaces
 from pipeline.identity.state import (
     FEATURES_PER_TRACK,
@@ -14,18 +12,11 @@ from pipeline.identity.state import (
     Sight,
     Span,
     TrackState,
-    dump,
-    identity_from_json,
-    identity_to_json,
-    load,
     track_field,
-    track_from_json,
-    track_to_json,
 )
 from pipeline.identity.transits import TransitTimes
 from pipeline.types import ClipMessage, Tick, TrackKey
 
-FORMAT = 2  # of the stored pieces
 _PRODUCERS = 32  # epochs remembered per camera; what older ones sent was acknowledged long ago
 _KEEP_SPANS = 64  # ended tracks an identity remembers per camera, for exclusion
 
@@ -60,11 +51,14 @@ class SiteMemory:
         self._most = features_per_identity
         self._members: dict[int, set[TrackKey]] = {}
         self._by_birth: dict[int, list[TrackState]] = {}  # the same in order, made when it is asked for
+        self._owners: dict[int, list[Owner]] = {}  # likewise
         self._pending: set[TrackKey] = set()
         self._open: dict[str, set[TrackKey]] = {}
-        self._next_id = 1
-        self._next_sequence = 1
+        self.next_id = 1
+        self.next_event = 1
         self._dirty: set[str] = set()
+        self._stamps: dict[Owner, int] = {}
+        self._changes = 0
 
     # -- tracks -----------------------------------------------------------------------------------------------------
 
@@ -81,7 +75,7 @@ class SiteMemory:
 
     def add_track(self, track: TrackState) -> None:
         self.tracks[track.key] = track
-        self._sort_in(track)
+        self.sort_in(track)
         self.touch_track(track)
 
     def learn(self, track: TrackState, feature: Feature, min_quality: float) -> None:
@@ -90,17 +84,17 @@ class SiteMemory:
         if len(kept) and feature.quality < min_quality <= float(kept.qualities.max()):
             return
         self.gallery.add(track.key, feature, FEATURES_PER_TRACK)
-        self.touch_track(track)
+        self.touch_features(track)
 
     def end_track(self, track: TrackState) -> None:
         track.open = False
-        self._sort_in(track)
+        self.sort_in(track)
         self.touch_track(track)
 
     def reopen_track(self, track: TrackState) -> None:
         """Its camera was away, and goes on with it."""
         track.open = True
-        self._sort_in(track)
+        self.sort_in(track)
         self.touch_track(track)
 
     def mute_track(self, track: TrackState) -> None:
@@ -109,8 +103,8 @@ class SiteMemory:
         track.muted, track.frame = True, None
         self.gallery.remove(track.key)
         self.places.forget(track.key)
-        self._sort_in(track)
-        self.touch_track(track)
+        self.sort_in(track)
+        self.touch_features(track)
         if not track.open:
             self.drop_track(track)
 
@@ -121,30 +115,59 @@ class SiteMemory:
         self.places.forget(track.key)
         self._open.get(track.key.camera_id, set()).discard(track.key)
         self.gallery.remove(track.key)
+        self._stamps.pop(track.key, None)
         self.touch_track(track)
 
-    def _sort_in(self, track: TrackState) -> None:
+    def sort_in(self, track: TrackState) -> None:
+        """Note whose a track is, and whether it is open or undecided."""
         is_pending = track.identity_id is None and not track.muted
         (self._pending.add if is_pending else self._pending.discard)(track.key)
         opened = self._open.setdefault(track.key.camera_id, set())
         (opened.add if track.open else opened.discard)(track.key)
         if track.identity_id is not None:
             self._members.setdefault(track.identity_id, set()).add(track.key)
-            self._by_birth.pop(track.identity_id, None)
+            self._members_changed(track.identity_id)
 
     def _leave(self, track: TrackState) -> None:
         if track.identity_id is not None:
             self._members.get(track.identity_id, set()).discard(track.key)
-            self._by_birth.pop(track.identity_id, None)
+            self._members_changed(track.identity_id)
             track.identity_id = None
+
+    def _members_changed(self, identity_id: int) -> None:
+        self._by_birth.pop(identity_id, None)
+        self._owners.pop(identity_id, None)
+        self._stamp(identity_id)
+
+    # -- looks ------------------------------------------------------------------------------------------------------
+
+    def stamp(self, owner: Owner) -> int:
+        """A number that changes whenever a track's or an identity's features do, and is never used again."""
+        return self._stamps.get(owner, 0)
+
+    def _stamp(self, owner: Owner) -> None:
+        self._changes += 1
+        self._stamps[owner] = self._changes
+
+    def touch_features(self, track: TrackState) -> None:
+        """A track's features changed, and with them its identity's."""
+        self._stamp(track.key)
+        if track.identity_id is not None:
+            self._stamp(track.identity_id)
+        self.touch_track(track)
+
+    def owner_of(self, key: TrackKey) -> int | None:
+        """Whose a track is; None when nobody's, or not known."""
+        track = self.tracks.get(key)
+        return None if track is None else track.identity_id
 
     # -- identities -------------------------------------------------------------------------------------------------
 
     def new_identity(self, track: TrackState) -> IdentityState:
         """A person nobody has seen before; ids count up and are never used again."""
-        identity = IdentityState(self._next_id, track.first_s, track.model_id)
+        identity = IdentityState(self.next_id, track.first_s, track.model_id)
         self.identities[identity.identity_id] = identity
-        self._next_id += 1
+        self.next_id += 1
         self.touch_identity(identity.identity_id)
         return identity
 
@@ -156,16 +179,20 @@ class SiteMemory:
             known = self._by_birth[identity_id] = sorted(tracks, key=lambda t: (t.first_s, t.key))
         return known
 
-    def owners(self, identity_id: int, without: Collection[TrackKey] = ()) -> list[Owner]:
-        """Whose features speak for an identity."""
-        keys = sorted(key for key in self._members.get(identity_id, ()) if key not in without)
-        return [identity_id, *keys]
+    def owners(self, identity_id: int, without: Collection[TrackKey] = ()) -> Sequence[Owner]:
+        """Whose features speak for an identity; not to be changed."""
+        known = self._owners.get(identity_id)
+        if known is None:
+            known = self._owners[identity_id] = [identity_id, *sorted(self._members.get(identity_id, ()))]
+        if not without or self._members.get(identity_id, frozenset()).isdisjoint(without):
+            return known
+        return [owner for owner in known if owner not in without]
 
     def link(self, track: TrackState, identity_id: int) -> None:
         """The track is this identity's; it is nobody else's any more."""
         self._leave(track)
         track.identity_id = identity_id
-        self._sort_in(track)
+        self.sort_in(track)
         self.touch_track(track)
         self.touch_identity(identity_id)
 
@@ -231,7 +258,7 @@ class SiteMemory:
         for owner in self.owners(older.identity_id):
             self.gallery.remove(owner)
         for track in self.members(older.identity_id):
-            self.touch_track(track)
+            self.touch_features(track)
         self.touch_archive(older.identity_id)
         into.model_id = (gone if older is into else into).model_id
         self.touch_identity(into.identity_id)
@@ -240,10 +267,12 @@ class SiteMemory:
         self.identities.pop(identity_id, None)
         self._members.pop(identity_id, None)
         self._by_birth.pop(identity_id, None)
+        self._owners.pop(identity_id, None)
         self.index.remove(identity_id)
         self.gallery.remove(identity_id)
         self.touch_archive(identity_id)
         self.touch_identity(identity_id)
+        self._stamps.pop(identity_id, None)  # ids are never used again
 
     def place(self, identity: IdentityState) -> None:
         """Note where and when the identity was seen last, for those who look for it."""
@@ -268,8 +297,8 @@ class SiteMemory:
 
     def next_sequence(self) -> int:
         """The number of the next event."""
-        self._next_sequence += 1
-        return self._next_sequence - 1
+        self.next_event += 1
+        return self.next_event - 1
 
     def note(self, message: ClipMessage) -> CameraProgress:
         """The message is handled: one with its number or a smaller one of its producer is a duplicate."""
@@ -280,7 +309,7 @@ class SiteMemory:
         progress.handled = max(progress.handled, message.sequence)
         if isinstance(message, Tick):
             progress.until_s = message.processed_until_s
-        self._dirty.add(_producer_field(producer))
+        self._dirty.add(producer_field(producer))
         return progress
 
     def touch_track(self, track: TrackState) -> None:
@@ -290,6 +319,8 @@ class SiteMemory:
         self._dirty.add(f"identity:{identity_id}")
 
     def touch_archive(self, identity_id: int) -> None:
+        """What the identity keeps of tracks that are long over changed."""
+        self._stamp(identity_id)
         self._dirty.add(f"archive:{identity_id}")
 
     def learn_way(self, origin: str, destination: str, gap_s: float, at_s: float) -> None:
@@ -297,52 +328,15 @@ class SiteMemory:
         self.transits.observe(origin, destination, gap_s, at_s)
         self._dirty.add(f"way:{origin}:{destination}")
 
-    # -- out --------------------------------------------------------------------------------------------------------
+    def take_touched(self) -> list[str]:
+        """Names of the pieces that were touched since the last call, in order."""
+        touched, self._dirty = sorted(self._dirty), set()
+        return touched
 
-    def take_changes(self) -> dict[str, bytes | None]:
-        """Every touched piece as it is now, None for one that is gone; empty when nothing was touched."""
-        if not self._dirty:
-            return {}
-        changes = {name: self._dump_piece(name) for name in sorted(self._dirty)}
-        changes["meta"] = self._dump_meta()
-        self._dirty = set()
-        return changes
-
-    def _dump_piece(self, name: str) -> bytes | None:
-        kind, _, rest = name.partition(":")
-        if kind == "track":
-            track = self.tracks.get(_track_key(rest))
-            if track is None:
-                return None
-            plain = {**track_to_json(track), "places": self.places.to_json(track.key)}
-            return dump(plain, self.gallery.features(track.key))
-        if kind == "identity":
-            identity = self.identities.get(int(rest))
-            return dump(identity_to_json(identity)) if identity else None
-        if kind == "archive":
-            features = self.gallery.features(int(rest))
-            return dump({}, features) if len(features) else None
-        if kind == "way":
-            origin, _, destination = rest.partition(":")
-            learned = self.transits.pair_to_json(origin, destination)
-            return dump(learned) if learned is not None else None
-        camera_id, _, epoch = rest.partition(":")
-        progress = self.progress.get((camera_id, epoch))
-        return _dump_progress(progress) if progress else None
-
-    def _dump_meta(self) -> bytes:
-        return dump(
-            {
-                "format": FORMAT,
-                "next_id": self._next_id,
-                "next_sequence": self._next_sequence,
-                "cell": self.cell,
-                "step_s": self.step_s,
-                "epochs": self.epochs,
-                "away": sorted(self.away),
-                "unsettled": self.unsettled,
-            }
-        )
+    def set_epoch(self, camera_id: str, epoch: str) -> None:
+        """The camera's open tracks are of this epoch from now on."""
+        self.epochs[camera_id] = epoch
+        self._dirty.add(f"camera:{camera_id}")
 
     def _make_room(self, camera_id: str) -> None:
         """Forget the oldest epoch of a camera that has had very many."""
@@ -352,102 +346,8 @@ class SiteMemory:
         oldest = min(known, key=lambda p: (p.until_s is not None, p.until_s or 0.0, p.epoch))
         producer = (oldest.camera_id, oldest.epoch)
         del self.progress[producer]
-        self._dirty.add(_producer_field(producer))
-
-    # -- in ---------------------------------------------------------------------------------------------------------
-
-    def restore(self, state: Mapping[str, bytes]) -> None:
-        """Read back what `take_changes` wrote; `cell` and `step_s` are those of the writer.
-
-        Raises:
-            DecodeError: names the piece that cannot be read.
-        """
-        if "meta" not in state:
-            raise DecodeError("the matcher's state has no field 'meta'; delete it to begin anew")
-        if load("meta", state["meta"])[0].get("format") != FORMAT:
-            raise DecodeError("the matcher's state was written by another version of this program; delete it to begin")
-        for name in sorted(state):
-            try:
-                self._restore_piece(name, *load(name, state[name]))
-            except (ValueError, TypeError, LookupError, AttributeError) as error:
-                problem = f"{type(error).__name__} {error}"
-                raise DecodeError(
-                    f"matcher state {name!r} cannot be read ({problem}); was it written by hand?"
-                ) from None
-        for track in self.tracks.values():
-            if track.identity_id is not None and track.identity_id not in self.identities:
-                raise DecodeError(f"matcher state {track_field(track.key)!r} names an identity that was not there")
-        for progress in self.progress.values():
-            self._restore_sight(progress)
-
-    def _restore_piece(self, name: str, value: dict[str, Any], features: Features | None) -> None:
-        kind, _, rest = name.partition(":")
-        readers: dict[str, Callable[[str, dict[str, Any], Features | None], None]] = {
-            "track": self._restore_track,
-            "identity": self._restore_identity,
-            "archive": self._restore_archive,
-            "producer": self._restore_producer,
-            "way": self._restore_way,
-            "meta": self._restore_meta,
-        }
-        if kind in readers:
-            readers[kind](rest, value, features)
-
-    def _restore_track(self, _: str, value: dict[str, Any], features: Features | None) -> None:
-        places = value.pop("places")
-        track = track_from_json(value)
-        if places is not None:
-            self.places.restore(track.key, places)
-        self.tracks[track.key] = track
-        self._sort_in(track)
-        self._put_back(track.key, features)
-
-    def _restore_identity(self, _: str, value: dict[str, Any], features: Features | None) -> None:
-        identity = identity_from_json(value)
-        self.identities[identity.identity_id] = identity
-
-    def _restore_archive(self, name: str, _: dict[str, Any], features: Features | None) -> None:
-        self._put_back(int(name), features)
-
-    def _put_back(self, owner: Owner, features: Features | None) -> None:
-        if features is not None:
-            self.gallery.put_back(owner, features)
-
-    def _restore_producer(self, name: str, value: dict[str, Any], features: Features | None) -> None:
-        camera_id, _, epoch = name.partition(":")
-        value["visible"] = None if value["visible"] is None else tuple(value["visible"])
-        self.progress[camera_id, epoch] = CameraProgress(camera_id, epoch, **value)
-
-    def _restore_way(self, name: str, value: dict[str, Any], features: Features | None) -> None:
-        origin, _, destination = name.partition(":")
-        self.transits.restore_pair(origin, destination, value)
-
-    def _restore_meta(self, _: str, value: dict[str, Any], features: Features | None) -> None:
-        self._next_id, self._next_sequence = value["next_id"], value["next_sequence"]
-        self.epochs = dict(value["epochs"])
-        self.away = frozenset(value["away"])
-        self.cell, self.step_s = value["cell"], value["step_s"]
-        self.unsettled = bool(value["unsettled"])
-
-    def _restore_sight(self, progress: CameraProgress) -> None:
-        """The last tick's sight of tracks, which is stored with the tick only."""
-        for track_id in progress.visible or ():
-            track = self.tracks.get(TrackKey(progress.camera_id, progress.epoch, track_id))
-            if track is not None and track.open and progress.visible_s is not None:
-                track.last_s = max(track.last_s, progress.visible_s)
+        self._dirty.add(producer_field(producer))
 
 
-def _track_key(name: str) -> TrackKey:
-    camera_id, _, rest = name.partition(":")
-    epoch, _, number = rest.rpartition(":")
-    return TrackKey(camera_id, epoch, int(number))
-
-
-def _producer_field(producer: tuple[str, str]) -> str:
+def producer_field(producer: tuple[str, str]) -> str:
     return f"producer:{producer[0]}:{producer[1]}"
-
-
-def _dump_progress(progress: CameraProgress) -> bytes:
-    visible = None if progress.visible is None else list(progress.visible)
-    seen = {"visible": visible, "visible_s": progress.visible_s}
-    return dump({"handled": progress.handled, "until_s": progress.until_s, **seen})

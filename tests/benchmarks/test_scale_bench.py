@@ -18,6 +18,7 @@ from scale.traffic import TICK_EVERY_S, make_traffic
 from scale.walks import make_visits
 
 from pipeline.config import MatcherConfig
+from pipeline.identity.decide import Round
 from pipeline.identity.matcher import Matcher, Step
 from pipeline.types import ClipFeature, IdentityEvent, Tick, TrackKey, Tracklet
 
@@ -258,6 +259,26 @@ def test_corrections_change_how_it_stands_at_the_end():
     links.take([said("reassigned", 3, 2, other=1), said("merged", 2, None, other=1)], people)
     final = links.final(people)
     assert (final.identities, final.stray, links.corrected) == (2, 0, 2)
+
+
+def groups_of_a_town():
+    """Who is one person, with few candidates each, so that far cameras have nothing to do with each other."""
+    site = make_site(60, 5)
+    traffic = make_traffic(site, make_visits(site, 150, 1500, 300.0, 5), 300.0, 5)
+    config = MatcherConfig(max_candidates=6)
+    matcher = Matcher(config, 0.4, site.camera_ids, live_cameras=site.camera_ids, topology=site.topology())
+    links = drive(matcher, traffic.messages(), traffic.person_of, batch=64).links
+    groups = {}
+    for key, identity_id in links.identity_of.items():
+        groups.setdefault(links.alive(identity_id), set()).add(key)
+    return {frozenset(keys) for keys in groups.values()}, links
+
+
+def test_what_is_remembered_between_the_decisions_of_a_moment_changes_none(monkeypatch):
+    groups, links = groups_of_a_town()
+    assert links.right > 50 and len(groups) > 20
+    monkeypatch.setattr(Round, "_row", lambda self, track: self._decider.row(track))
+    assert groups_of_a_town()[0] == groups
 
 
 # -- restart, report --------------------------------------------------------------------------------------------------

@@ -166,3 +166,10 @@ def test_a_restart_does_not_forget_until_when_somebody_was_seen(when):
             site.restart(lambda state: make(cameras=["door"], state=state))
     site.feed(door.clip(2, RED, 6.0, 9.4), door.clip(2, RED, 6.0, 10.4), door.tick(12.0, 2))
     assert told(site.events)[:2] == [("entered", 1, "door", 1), ("entered", 2, "door", 2)]
+
+
+def test_a_crowd_of_people_dressed_alike_is_as_many_people():
+    """More than the matcher weighs one by one: who is beyond those is not taken for free either."""
+    tracks = [walk("door", i, 0.5 * i, 60.0, near(RED, 0.01 + 0.001 * i)) for i in range(1, 41)]
+    found = [i for i in ids(play(tracks, 90.0, cameras=["door"]), tracks) if i is not None]
+    assert len(set(found)) == len(found) >= 35
