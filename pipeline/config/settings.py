@@ -68,8 +68,8 @@ class MatcherConfig:
     occlusion_s: float = 10.0
     lateness_s: float = 2.0
     identity_ttl_s: float = 86400.0
-    decide_every_s: float = 0.2
-    patience_s: float = 1.5
+    decide_every_s: float = 0.1
+    patience_s: float = 0.4
     revise_s: float = 120.0
     max_identities: int = 100_000
     max_candidates: int = 1000

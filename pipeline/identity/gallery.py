@@ -108,13 +108,18 @@ class MatrixGallery:
         Ask for owners of the features' own model only: those of other models mean something else.
         """
         result = np.full(len(groups), np.inf, np.float32)
-        slots = [[slot for owner in group for slot in self._slots.get(owner, ())] for group in groups]
-        known = [place for place, group in enumerate(slots) if group]
-        if not known or not len(features):
+        slots: list[int] = []
+        ends = [0]
+        for group in groups:
+            for owner in group:
+                slots += self._slots.get(owner, ())
+            ends.append(len(slots))
+        sizes = np.diff(ends)
+        known = sizes > 0
+        if not slots or not len(features):
             return result
-        sizes = np.array([len(slots[place]) for place in known])
-        rows = np.fromiter((slot for place in known for slot in slots[place]), np.int64, int(sizes.sum()))
-        result[known] = nearest_third(self._distances(features, rows), sizes)
+        rows = np.array(slots, np.int64)
+        result[known] = nearest_third(self._distances(features, rows), sizes[known])
         return result
 
     def _distances(self, features: Features, rows: npt.NDArray[np.int64]) -> FloatArray:

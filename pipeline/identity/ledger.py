@@ -8,6 +8,7 @@ from typing import Any
 from pipeline.config import MatcherConfig
 from pipeline.identity.agenda import Agenda, track_subject, visit_subject
 from pipeline.identity.decide import Decision
+from pipeline.identity.entries import came_in_with
 from pipeline.identity.memory import SiteMemory
 from pipeline.identity.order import is_past
 from pipeline.identity.revise import Correction
@@ -54,7 +55,10 @@ class Ledger:
             self._memory.mute_track(track)
             return None
         identity = self._identity(decision.identity_id, track)
-        appearance = self._rules.appearance(track, identity, self._memory.members(identity.identity_id))
+        company = self._memory.open_in(track.key.camera_id)
+        came_in_s = came_in_with(track, company, self._memory.places)
+        members = self._memory.members(identity.identity_id)
+        appearance = self._rules.appearance(track, identity, members, came_in_s)
         self._memory.link(track, identity.identity_id)
         self._say(
             appearance.kind,
@@ -66,6 +70,7 @@ class Ledger:
             via=appearance.via,
             previous_key=appearance.previous_key,
             name=identity.name,
+            at_s=appearance.at_s,
         )
         self._refresh(identity)
         return identity.identity_id
@@ -82,6 +87,9 @@ class Ledger:
     def merge(self, gone: IdentityState, into: IdentityState, now_s: float, **about: Any) -> None:
         """Two identities are one person; everything of the first is the second's from now on."""
         since_s = gone.since_s
+        members = [list(self._memory.members(one.identity_id)) for one in (gone, into)]
+        by_hand = about.get("by") == "operator"  # what an operator knows is no news to him
+        returns = [] if by_hand else self._rules.returns_by_merge(gone, into, *members)
         self._memory.absorb(gone, into)
         event = IdentityEvent(
             self._memory.next_sequence(),
@@ -95,6 +103,18 @@ class Ledger:
             **about,
         )
         self._events.append(event)
+        for track, appearance in returns:
+            self._say(
+                "reentered",
+                into.identity_id,
+                track,
+                now_s,
+                absent_s=_rounded(appearance.absent_s),
+                via=appearance.via,
+                previous_key=appearance.previous_key,
+                name=into.name,
+                **about,
+            )
         self._refresh(into)
 
     def part(self, tracks: Sequence[TrackState], to_id: int | None, now_s: float, **about: Any) -> int:
@@ -269,9 +289,18 @@ class Ledger:
         sequence = self._memory.next_sequence()
         self._events.append(IdentityEvent(sequence, kind, identity_id, None, now_s, now_s, by="operator", **about))
 
-    def _say(self, kind: EventKind, identity_id: int, track: TrackState, now_s: float, **about: Any) -> None:
-        sequence = self._memory.next_sequence()
-        event = IdentityEvent(sequence, kind, identity_id, track.key, track.first_s, now_s, frame=track.frame, **about)
+    def _say(
+        self,
+        kind: EventKind,
+        identity_id: int,
+        track: TrackState,
+        now_s: float,
+        at_s: float | None = None,
+        **about: Any,
+    ) -> None:
+        """`at_s`: when it became visible; None: when the track did."""
+        sequence, since_s = self._memory.next_sequence(), track.first_s if at_s is None else at_s
+        event = IdentityEvent(sequence, kind, identity_id, track.key, since_s, now_s, frame=track.frame, **about)
         self._events.append(event)
 
 

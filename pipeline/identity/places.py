@@ -62,16 +62,15 @@ class TrackPlaces:
         return iter(self._trails)
 
     def add(self, key: TrackKey, seen_s: TimeArray, seen_xyxy: FloatArray, picture_px: Size | None) -> None:
-        """Boxes (T, 4) px of one track at (T,) s, rising; what is not newer than the last one is known already."""
+        """Boxes (T, 4) px of one track at (T,) s; what is not newer than all before is known already."""
         trail = self._trails.get(key) or _Trail(picture_px)
         trail.picture_px = picture_px or trail.picture_px
         newest_s = trail.boxes[-1, 0] if len(trail.boxes) else -np.inf
-        new = np.asarray(seen_s, np.float64) > newest_s
+        at_s = np.asarray(seen_s, np.float64)
+        new = at_s > np.maximum.accumulate(np.concatenate([[newest_s], at_s]))[:-1]
         if not new.any():
             return
-        rows = np.concatenate(
-            [np.asarray(seen_s, np.float64)[new, None], np.asarray(seen_xyxy, np.float64)[new]], axis=1
-        )
+        rows = np.concatenate([at_s[new, None], np.asarray(seen_xyxy, np.float64)[new]], axis=1)
         self._trails[key] = trail
         self._store(key, trail, np.concatenate([trail.boxes, rows]))
 
@@ -121,6 +120,25 @@ class TrackPlaces:
         if not (len(here.on_ground) and len(there.on_ground)):
             return None
         return follow_on_ground(_end(here.on_ground), _start(there.on_ground))
+
+    def picture_px(self, key: TrackKey) -> Size | None:
+        """(width, height) of the pictures that a track's boxes lie in; None where it was not said."""
+        trail = self._trails.get(key)
+        return trail.picture_px if trail is not None else None
+
+    def first_box(self, key: TrackKey) -> Table | None:
+        """(5,) time and xyxy px of a track's first box; None for an unknown one."""
+        trail = self._trails.get(key)
+        return trail.boxes[0] if trail is not None else None
+
+    def box_near(self, key: TrackKey, at_s: float, within_s: float) -> Table | None:
+        """(5,) the box of a track that is nearest to a time; None where it is farther than `within_s`."""
+        trail = self._trails.get(key)
+        if trail is None:
+            return None
+        away_s = np.abs(trail.boxes[:, 0] - at_s)
+        nearest = int(away_s.argmin())
+        return trail.boxes[nearest] if away_s[nearest] <= within_s else None
 
     def coincide(self, before: TrackKey, after: TrackKey) -> bool:
         """Whether one track of a camera begins with the box with which another one ends: one person, told twice."""

@@ -9,7 +9,9 @@ from room import GROUNDS, path
 from pipeline.config import MatcherConfig, TopologyConfig
 
 CAMERAS = ("door", "hall", "yard")
-CONFIG = MatcherConfig(absence_s=2.0, occlusion_s=4.0, identity_ttl_s=60.0, revise_s=15.0)
+CONFIG = MatcherConfig(
+    absence_s=2.0, occlusion_s=4.0, identity_ttl_s=60.0, revise_s=15.0, decide_every_s=0.2, patience_s=1.5
+)
 STEP_S = 0.25  # everything begins and ends on it
 # two pairs of people who look alike
 LOOKS = (COLOURS[0], near(COLOURS[0], 0.2, towards=1), COLOURS[2], near(COLOURS[2], 0.45, towards=3))
