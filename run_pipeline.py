@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
 
+from pipeline.commands.background_arguments import add_background_arguments
 from pipeline.commands.evaluate_arguments import add_evaluate_arguments
 from pipeline.commands.order_arguments import add_merge_arguments, add_rename_arguments, add_split_arguments
 from pipeline.commands.search_arguments import add_search_arguments
+from pipeline.commands.train_arguments import add_train_arguments
 from pipeline.config import Config, TrackerConfig, is_url, load_config
 from pipeline.errors import BusRefused, ConfigError, PipelineError, WeightsError
 
@@ -224,6 +226,18 @@ def _search(options: argparse.Namespace) -> int:
     return search(options_from(options), print)
 
 
+def _background(options: argparse.Namespace) -> int:
+    from pipeline.commands.background import background, options_from
+
+    return background(load_config(options.config), options_from(options), print)
+
+
+def _train(options: argparse.Namespace) -> int:
+    from pipeline.commands.train import options_from, train
+
+    return train(options_from(options), print)
+
+
 def _rename(options: argparse.Namespace) -> int:
     from pipeline.commands.orders import rename
 
@@ -320,6 +334,10 @@ def _add_scoring(commands: Commands) -> None:
     score.add_argument("--fps", type=_positive, metavar="F", help="frames per second, where nothing states them")
     score.add_argument("--independent", action="store_true", help="the sequences share no identities")
 
+    training = _command(commands, "train", _train, "a recipe on a data set, to weights that are used live")
+    add_train_arguments(training)
+    _output(training)
+
     evaluate = _command(commands, "evaluate", _evaluate, "CMC, mAP and mINP of encoder and heads over a data set")
     add_evaluate_arguments(evaluate)
     _output(evaluate, required=False)
@@ -367,6 +385,9 @@ def _add_upkeep(commands: Commands) -> None:
     exporting.add_argument("--bgr", action="store_true", help="of backbone onnx: its input is blue, green, red")
     exporting.add_argument("--overwrite", action="store_true")
 
+    add_background_arguments(
+        _command(commands, "background", _background, "cut people out of a camera's video, or remove them from it")
+    )
     add_search_arguments(_command(commands, "search", _search, "where somebody was seen, and why it is said so"))
     add_rename_arguments(_command(commands, "rename", _rename, "give an identity a name"))
     add_merge_arguments(_command(commands, "merge", _merge, "say that two identities are one person"))

@@ -44,6 +44,7 @@ from pipeline.scoring.clips import PairDistances, label_clips
 from pipeline.scoring.ground_truth import GroundTruth, read_ground_truth
 from pipeline.scoring.rows import rows_text
 from pipeline.scoring.truth_boxes import truth_boxes
+from pipeline.tracking.encoding_policy import EVENLY
 from pipeline.types import ClipFeature
 from reid.heads import FUSIONS
 from reid.load import load_head, stored_head
@@ -86,6 +87,8 @@ def watch_footage(name: str, config: Config, truth: GroundTruth) -> Material:
                 head=models.head,
                 on_crop=store.add,
                 on_clip=store.note,
+                on_split=store.split,
+                policy=EVENLY,
             ),
         )
         for camera in settled.cameras

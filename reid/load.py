@@ -11,6 +11,8 @@ from pipeline.ports import CropEncoder, EncoderDescription, Projection
 from reid.aligned import AlignedHead, AlignedParameters
 from reid.attention import AttentionOptions
 from reid.catalogue import MAP_CHANNELS
+from reid.clip_heads.live import LiveClipHead
+from reid.clip_heads.stored import StoredClipHead, is_clip_head
 from reid.handcrafted import HandcraftedEncoder
 from reid.heads import BatchHead, MeanHead, StaHead
 from reid.stored import find_head, stored_head
@@ -46,7 +48,11 @@ def load_encoder(
         raise ConfigError("reid.backbone: auto must be settled before an encoder is made")
     if weights is None:
         raise WeightsError(f"reid.backbone {config.backbone} needs weights: see `run_pipeline.py weights`")
-    encoder = _load(config, weights, choose_runtime(config, weights, runtime), threads)
+    chosen = choose_runtime(config, weights, runtime)
+    trained = _load_trained(config, weights) if chosen == "torch" else None
+    if trained is not None:
+        return trained
+    encoder = _load(config, weights, chosen, threads)
     channels, expected = encoder.describe().channels, MAP_CHANNELS.get(config.backbone)
     if expected is not None and channels != expected:
         raise WeightsError(
@@ -104,15 +110,38 @@ def _load(config: ReidConfig, weights: Path, runtime: Runtime, threads: int) -> 
     return load_torch_encoder(config, weights)
 
 
+def _load_trained(config: ReidConfig, weights: Path) -> CropEncoder | None:
+    """The encoder of a file that `run_pipeline.py train` left, with the size of crop that it says; None: another file.
+
+    Raises:
+        WeightsError: it is of another backbone, or cannot be read. ConfigError: stripes that it cannot have.
+    """
+    from reid.training.about import read_trained
+
+    trained = read_trained(weights)
+    if trained is None:
+        return None
+    made_for = trained.recipe.model.backbone
+    if made_for != config.backbone:
+        raise WeightsError(f"{weights}: trained for reid.backbone {made_for}, not {config.backbone}; name that one")
+    from reid.training.live import load_trained_encoder
+
+    return load_trained_encoder(weights, config.stripes, config.device)
+
+
 def settle_head(config: ReidConfig, model_id: str) -> ReidConfig:
-    """`config` with `fusion: auto` replaced, and for an aligned head its file and number of stripes filled in.
+    """`config` with `fusion: auto` replaced, and for a head from a file its path and number of stripes filled in.
 
     Args:
         model_id: of the encoder to be.
 
     Raises:
-        ConfigError: a head file for a head that takes none, or an aligned head that is not there.
+        ConfigError: a head file for a head that takes none or for another head, or a head whose file is not there.
+        WeightsError: a head file that cannot be read.
     """
+    trained = _trained_head(config)
+    if trained is not None:
+        return replace(config, head_weights=str(trained[0]), stripes=trained[1].stripes)
     takes_weights = config.head == "sta" and config.fusion in ("auto", "aligned")
     if config.head_weights is not None and not takes_weights:
         raise ConfigError("reid.head_weights: only head sta with fusion aligned (or auto) has weights; set it to null")
@@ -130,26 +159,59 @@ def settle_head(config: ReidConfig, model_id: str) -> ReidConfig:
     return replace(config, fusion="global")
 
 
+def _trained_head(config: ReidConfig) -> tuple[Path, StoredClipHead] | None:
+    """The file that `run_pipeline.py train` left of the configured head; None: it is a head of another kind.
+
+    Raises:
+        ConfigError: the head needs a file and has none, or the file holds another one.
+        WeightsError: it cannot be read.
+    """
+    of_its_own = config.head in ("mean", "sta")  # these are heads without training as well
+    path = None if config.head_weights is None else find_head(config.head_weights)
+    if path is None or not is_clip_head(path):
+        if of_its_own:
+            return None
+        found = "there is none" if path is None else f"{path.name} is none"
+        raise ConfigError(
+            f"reid.head {config.head}: needs reid.head_weights, a file of `run_pipeline.py train`; {found}"
+        )
+    stored = StoredClipHead.load(path)
+    if stored.name != config.head:
+        raise ConfigError(f"reid.head: {path.name} holds a trained head {stored.name}, not {config.head}")
+    if config.fusion != "auto":
+        raise ConfigError(f"reid.fusion: a trained head brings its own; set it to auto, not {config.fusion}")
+    return path, stored
+
+
 def start_parameters(config: ReidConfig, encoder: EncoderDescription) -> AlignedParameters | None:
     """What an adaptation starts from: the configured head, or the one stored for the encoder; None: there is none.
 
     Raises:
-        WeightsError: a file that cannot be read.
+        WeightsError: a file that cannot be read. ConfigError: it holds a trained head, which is not adapted.
     """
     path = find_head(config.head_weights) if config.head_weights is not None else stored_head(encoder.model_id)
+    if path is not None and is_clip_head(path):
+        raise ConfigError(
+            f"reid.head_weights: {path.name} is a trained head, and `fit-site` adapts aligned ones: --no-adapt"
+        )
     return AlignedParameters.load(path) if path is not None else None
 
 
 def load_head(config: ReidConfig, encoder: EncoderDescription) -> BatchHead:
     """The clip head of `config` for the crop features of `encoder`; `fusion: auto` is settled by what is stored.
 
+    A file of trained weights (`reid.clip_heads.stored`) is the head itself.
+
     An encoder of finer stripes than `config.stripes` serves as well: they are gathered.
 
     Raises:
-        ConfigError, WeightsError: an aligned head that is not there, or that belongs to another encoder; stripes that
-            cannot be gathered.
+        ConfigError, WeightsError: a head from a file that is not there, or that belongs to another encoder; stripes
+            that cannot be gathered.
     """
     weigh = config.quality_weights is True
+    trained = _trained_head(config)
+    if trained is not None:
+        return LiveClipHead(encoder, trained[1], quality_weights=weigh)
     if config.head == "mean":
         return MeanHead(encoder, quality_weights=weigh, stripes=config.stripes)
     options = AttentionOptions(config.energy, config.normalisation)

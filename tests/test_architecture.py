@@ -48,6 +48,7 @@ MAY_IMPORT_REID = {
     "pipeline/commands/evaluate.py",
     "pipeline/commands/export.py",
     "pipeline/commands/search.py",
+    "pipeline/commands/train.py",
     "pipeline/commands/weights.py",
 }
 MAY_IMPORT_DETECTORS = {"pipeline/build.py", "pipeline/commands/doctor.py"}

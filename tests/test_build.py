@@ -140,8 +140,8 @@ def test_an_aligned_head_is_chosen_where_one_is_stored_and_brings_its_stripes(no
     ("reid", "says"),
     [
         (ReidConfig(fusion="aligned"), "no head is stored for custom-x@1"),
-        (ReidConfig(head="mean", head_weights="a.safetensors"), "only head sta with fusion aligned"),
-        (ReidConfig(fusion="paper", head_weights="a.safetensors"), "only head sta with fusion aligned"),
+        (ReidConfig(head="mean", head_weights="osnet_x0_25_msmt17"), "only head sta with fusion aligned"),
+        (ReidConfig(fusion="paper", head_weights="osnet_x0_25_msmt17"), "only head sta with fusion aligned"),
         (ReidConfig(head_weights="nobody"), "neither a file nor a stored head"),
     ],
 )

@@ -6,9 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.config import CameraConfig, Config
+from pipeline.config import BackgroundConfig, CameraConfig, Config
 from pipeline.errors import InferenceUnavailable
 from pipeline.runtime.camera import CameraPipeline
+from pipeline.tracking.encoding_policy import EVENLY, EVENT, PollPolicy
 from pipeline.types import CameraState, ClipFeature, Detections, Frame, Tick, Tracklet
 from reid.handcrafted import HandcraftedEncoder
 from reid.load import load_head
@@ -45,7 +46,7 @@ def frame(index, epoch="1", start_s=0.0):
 
 @pytest.fixture
 def make():
-    def build(detector=None, encoder=None, **camera):
+    def build(detector=None, encoder=None, policy=EVENT, **camera):
         config = Config()
         encoder = encoder or HandcraftedEncoder(config.reid.stripes)
         return CameraPipeline(
@@ -54,6 +55,7 @@ def make():
             detector=detector or Scripted(),
             encoder=encoder,
             head=load_head(config.reid, encoder.describe()),
+            policy=policy,
         )
 
     return build
@@ -80,11 +82,47 @@ def test_times_of_messages_never_fall(make):
     assert all(a.at_s <= b.at_s for a, b in itertools.pairwise(messages))
 
 
-def test_the_first_clip_comes_0_4_s_after_birth_and_later_ones_every_second(make):
-    clips = of(run(make(Scripted(first=5)), 80), ClipFeature)
+def test_evenly_the_first_clip_comes_0_4_s_after_birth_and_later_ones_every_second(make):
+    clips = of(run(make(Scripted(first=5), policy=EVENLY), 80), ClipFeature)
     assert [c.made_at_s for c in clips] == pytest.approx([0.6, 1.6, 2.6])
     assert {c.first_visible_s for c in clips} == {0.2}
     assert all(c.key == ("door", "1", 1) and c.start_s <= c.end_s <= c.made_at_s for c in clips)
+
+
+def test_an_event_is_told_of_as_soon_as_a_whole_person_is_there(make):
+    clips = of(run(make(Scripted(first=5)), 130), ClipFeature)
+    times = [c.made_at_s for c in clips]
+    assert times[0] == pytest.approx(0.32)  # confirmed 0.1 s after the first box, at 25 frames a second
+    assert max(b - a for a, b in itertools.pairwise(times[1:])) <= 1.0 + 2 / FPS  # they carry the boxes
+    assert {c.first_visible_s for c in clips} == {0.2}
+
+
+def test_an_event_costs_a_few_crops_and_a_poll_one_a_look(make):
+    counts = {}
+    for name, policy in (("evenly", EVENLY), ("event", EVENT), ("poll", PollPolicy(2.0, 1.0))):
+        pipeline = make(Scripted(), policy=policy)
+        run(pipeline, 150)  # 6 s
+        counts[name] = pipeline.encoded_crops
+    assert counts["poll"] == 2  # nobody was confirmed at the first look
+    assert counts["event"] <= 0.7 * counts["evenly"]  # most of it for learning how people look here
+
+
+def test_the_policy_is_the_configurations_unless_another_one_is_handed_in():
+    polled = replace(Config(), background=BackgroundConfig(policy="poll", poll_s=2.0, poll_missing_s=1.0))
+    counts = []
+    for config, policy in ((polled, None), (Config(), PollPolicy(2.0, 1.0)), (Config(), None)):
+        encoder = HandcraftedEncoder(config.reid.stripes)
+        head = load_head(config.reid, encoder.describe())
+        camera = CameraConfig("door", "none")
+        pipeline = CameraPipeline(camera, config, detector=Scripted(), encoder=encoder, head=head, policy=policy)
+        run(pipeline, 110)
+        counts.append(pipeline.encoded_crops)
+    assert counts[0] == counts[1] == 2 < counts[2]
+
+
+def test_a_poll_makes_clips_at_its_looks_only(make):
+    clips = of(run(make(Scripted(first=5), policy=PollPolicy(2.0, 1.0)), 150), ClipFeature)
+    assert [c.made_at_s for c in clips] == pytest.approx([2.0, 4.0])  # the first look, at 0 s, saw nobody
 
 
 def test_a_tick_follows_every_message_and_comes_every_0_2_s_without_any(make):
@@ -119,10 +157,11 @@ def test_a_new_epoch_ends_the_old_ones_tracks_first_and_numbers_from_1(make):
     assert [m.sequence for m in rest] == list(range(1, len(rest) + 1))
 
 
-def test_a_short_track_leaves_a_last_clip_before_its_tracklet(make):
-    pipeline = make(Scripted(first=0, last=6))
+@pytest.mark.parametrize("policy", [EVENT, EVENLY])
+def test_the_clips_of_a_short_track_come_before_its_tracklet(make, policy):
+    pipeline = make(Scripted(first=0, last=6), policy=policy)
     messages = [m for m in run(pipeline, 100) if not isinstance(m, Tick)]
-    assert [type(m) for m in messages] == [ClipFeature, Tracklet]
+    assert {type(m) for m in messages[:-1]} == {ClipFeature} and type(messages[-1]) is Tracklet
 
 
 def test_between_two_detections_boxes_are_predicted(make):
@@ -228,7 +267,7 @@ def make_pair():
             detector=SideBySide(),
             encoder=encoder,
             head=load_head(Config().reid, encoder.describe()),
-            **options,
+            **{"policy": EVENLY, **options},
         )
 
     return build
@@ -290,7 +329,10 @@ def test_the_same_frames_are_cut_at_the_same_places(make_pair):
 COARSE = replace(Config(), reid=replace(Config().reid, backbone="handcrafted"))
 
 
-@pytest.mark.parametrize("options", [{"watch_switches": False}, {"on_crop": lambda *crop: None}, {"config": COARSE}])
+UNCUT = replace(Config(), tracker=replace(Config().tracker, cut_switches=False))
+
+
+@pytest.mark.parametrize("options", [{"config": UNCUT}, {"on_crop": lambda *crop: None}, {"config": COARSE}])
 def test_nothing_is_cut_where_it_is_not_wanted_or_would_not_be_heard(make_pair, options):
     _, messages = run_pair(make_pair(**options))
     assert [t.key.track_id for t in of(messages, Tracklet)] == [1, 2]

@@ -197,6 +197,7 @@ WHOLE = [
     ("cameras: [{id: a, source: x}]\ntopology: [{from: a, to: a, transit_s: [5, 2]}]", "[least, most]"),
     ("capture: {reconnect_s: []}", "at least one wait"),
     ("capture: {refused_s: [0]}", "above 0 s"),
+    ("background: {poll_s: 1, poll_missing_s: 2}", "0 < poll_missing_s <= poll_s"),
 ]
 
 
@@ -303,9 +304,12 @@ def values_of(kind, key):
     return TEXTS
 
 
+TOGETHER = ("stripes", "poll_s")  # what they may be depends on others
+
+
 def section_of(kind):
     hints = get_type_hints(kind)
-    keys = [f.name for f in fields(kind) if get_origin(hints[f.name]) is not tuple and f.name != "stripes"]
+    keys = [f.name for f in fields(kind) if get_origin(hints[f.name]) is not tuple and f.name not in TOGETHER]
     return st.fixed_dictionaries({}, optional={key: values_of(hints[key], key) for key in keys})
 
 

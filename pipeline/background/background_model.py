@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.background.files import checked_camera, encode_png, read_image, write_bytes
+from pipeline.background.light import enlarged_gain, gain_field
 from pipeline.boxes import clip_boxes
 from pipeline.errors import DecodeError
 from pipeline.types import FloatArray, Frame, ImageArray
@@ -22,6 +23,10 @@ _STEADY_LEVELS = 24  # of 255: below it a difference is noise and slow light, ab
 _FAST, _SLOW = 0.25, 0.04  # share of the new picture per call: steady pixels; others (somebody whom no box covers)
 _YOUNG_CALLS = 4  # a pixel seen less often than this learns fast whatever it shows: its first value may be a person
 _CHANGED_SHARE = 0.6  # of the visible pixels: more than that differing means light or camera changed, not people
+_LEAST_KNOWN = 0.1  # of the pixels: fewer say too little about the light
+_ADOPT_S = 12.0  # what shows unchanged for this long where nobody is, is the background now: a lamp, a parked trolley
+_ADOPT_CALLS = 5  # … seen at least this often
+_SAME_LEVELS = 16  # of 255: closer than that it shows the same
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -56,6 +61,9 @@ class BackgroundModel:
         self._mean = np.zeros((0, 0, 3), np.float32)
         self._calls = np.zeros((0, 0), np.uint8)  # how often each pixel was seen, saturating at 255
         self._updated_s = np.zeros((0, 0), np.float64)
+        self._other = np.zeros((0, 0, 3), np.uint8)  # what pixels show that differ from the estimate …
+        self._other_calls = np.zeros((0, 0), np.uint8)  # … how often in turn, and since when
+        self._other_s = np.zeros((0, 0), np.float64)
 
     def update(self, frame: Frame, boxes: FloatArray) -> None:
         """Take in the pixels of a frame outside the persons' boxes (N, 4) xyxy px; damaged frames are passed over."""
@@ -65,7 +73,9 @@ class BackgroundModel:
         if self._size != (width_px, height_px):
             self._begin(width_px, height_px)
         image, free = self._at_model_size(frame.image, boxes)
-        self._blend(image, free)
+        self._relight(image, free)
+        moved = self._blend(image, free)
+        self._adopt(image, moved, free, frame.captured_at_s)
         np.copyto(self._updated_s, frame.captured_at_s, where=free.astype(bool))
 
     @property
@@ -122,6 +132,7 @@ class BackgroundModel:
         model._mean = image.astype(np.float32)
         model._calls = calls
         model._updated_s = updated_s.astype(np.float64)
+        model._forget_others()
         return model
 
     def _begin(self, width_px: int, height_px: int) -> None:
@@ -131,6 +142,21 @@ class BackgroundModel:
         self._mean = np.zeros((*shape, 3), np.float32)
         self._calls = np.zeros(shape, np.uint8)
         self._updated_s = np.zeros(shape, np.float64)
+        self._forget_others()
+
+    def _forget_others(self) -> None:
+        shape = self._calls.shape
+        self._other = np.zeros((*shape, 3), np.uint8)
+        self._other_calls = np.zeros(shape, np.uint8)
+        self._other_s = np.zeros(shape, np.float64)
+
+    def _relight(self, image: ImageArray, free: npt.NDArray[np.uint8]) -> None:
+        """Bring the whole estimate, also behind people, into the light of this picture."""
+        known = (free > 0) & (self._calls > 0)
+        if np.count_nonzero(known) < _LEAST_KNOWN * known.size:
+            return
+        gain = gain_field(image, self._mean, known)
+        self._mean *= enlarged_gain(gain, known.shape[1], known.shape[0])
 
     def _at_model_size(self, image: ImageArray, boxes: FloatArray) -> tuple[ImageArray, npt.NDArray[np.uint8]]:
         """The picture at model size and the pixels without people (255) as uint8."""
@@ -138,12 +164,11 @@ class BackgroundModel:
         scale = width_px / image.shape[1]
         if scale != 1:
             image = cv2.resize(image, (width_px, height_px), interpolation=cv2.INTER_AREA)
-        free = np.full((height_px, width_px), 255, np.uint8)
-        for x1, y1, x2, y2 in clip_boxes(enlarged(boxes) * np.float32(scale), width_px, height_px):
-            free[int(y1) : int(np.ceil(y2)), int(x1) : int(np.ceil(x2))] = 0
-        return image, free
+        free = without_people((height_px, width_px), np.asarray(boxes, np.float32) * np.float32(scale))
+        return image, free.astype(np.uint8) * np.uint8(255)
 
-    def _blend(self, image: ImageArray, free: npt.NDArray[np.uint8]) -> None:
+    def _blend(self, image: ImageArray, free: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """Take the picture in; where (255) it differs so much that it is taken in slowly."""
         new = cv2.bitwise_and(free, cv2.compare(self._calls, 0, cv2.CMP_EQ))
         cv2.copyTo(image.astype(np.float32) if new.any() else self._mean, new, self._mean)
         difference = cv2.absdiff(image, cv2.convertScaleAbs(self._mean))
@@ -155,6 +180,40 @@ class BackgroundModel:
         cv2.accumulateWeighted(image, self._mean, _SLOW, slow)
         cv2.accumulateWeighted(image, self._mean, _FAST, cv2.bitwise_and(free, cv2.bitwise_not(slow)))
         cv2.add(self._calls, 1, self._calls, free)
+        return slow
+
+    def _adopt(
+        self, image: ImageArray, moved: npt.NDArray[np.uint8], free: npt.NDArray[np.uint8], now_s: float
+    ) -> None:
+        """What differs from the estimate, and keeps showing the same, takes its place."""
+        here = moved > 0
+        self._other_calls[(free > 0) & ~here] = 0
+        if not here.any():
+            return
+        calls = self._other_calls[here]
+        shown = image[here]
+        same = np.abs(shown.astype(np.int16) - self._other[here]).max(axis=1) <= _SAME_LEVELS
+        calls = np.where(same, np.minimum(calls, 254) + 1, 1).astype(np.uint8)
+        since_s = np.where(calls > 1, self._other_s[here], now_s)
+        self._other[here], self._other_calls[here], self._other_s[here] = shown, calls, since_s
+        adopted = (calls >= _ADOPT_CALLS) & (now_s - since_s >= _ADOPT_S)
+        self._mean[here] = np.where(adopted[:, None], shown.astype(np.float32), self._mean[here])
+
+
+def relit(plate: Plate, image: ImageArray, boxes: FloatArray) -> Plate:
+    """The plate in the light of a picture of the same size, compared outside the people's boxes (N, 4) xyxy px."""
+    gain = gain_field(image, plate.image, plate.seen & without_people(plate.seen.shape, boxes))
+    height_px, width_px = plate.seen.shape
+    levels = np.clip(np.rint(plate.image * enlarged_gain(gain, width_px, height_px)), 0, 255)
+    return Plate(levels.astype(np.uint8), plate.seen)
+
+
+def without_people(shape: tuple[int, ...], boxes: FloatArray) -> npt.NDArray[np.bool_]:
+    """(h, w) bool: outside the boxes (N, 4) xyxy px and their surroundings, where limbs and shadows are."""
+    free = np.ones(shape, bool)
+    for x1, y1, x2, y2 in clip_boxes(enlarged(boxes), shape[1], shape[0]):
+        free[int(y1) : int(np.ceil(y2)), int(x1) : int(np.ceil(x2))] = False
+    return free
 
 
 def enlarged(boxes: FloatArray, share: tuple[float, float] = _ENLARGE) -> FloatArray:

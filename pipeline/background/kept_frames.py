@@ -30,11 +30,13 @@ logger = logging.getLogger(__name__)
 
 BETTER = 1.25  # factor: a new frame must beat the kept one's quality by this much; below it gains nothing visible
 EVERY_S = 0.5  # a track's picture improves at most this often
+YOUNG_S = 1.0  # since its first one it does as often as the camera allows: who comes in is cut off by the edge at first
 CAMERA_EVERY_S = 0.2  # improvements of all tracks of a camera together; births are not held up
 KEPT_S = 60.0  # after the track moved on or ended; the matcher decides within patience + lateness, about 4 s
 HALF_LIFE_S = 600.0  # a kept frame's quality counts half after this, so that somebody who stays gets a newer picture
 JPEG_QUALITY = 92  # 1 to 100: no visible blocks at the edges that the segmenter follows; about 100 kB at 720p
 
+_SLACK_S = 1e-4  # frame times are rounded
 _SCHEMA = 1
 
 
@@ -57,6 +59,7 @@ class _Best:
     quality: float
     at_s: float
     stem: str
+    since_s: float  # of the track's first kept frame
 
 
 @dataclass(slots=True)
@@ -115,7 +118,9 @@ class FrameKeeper:
         if self._write(stem, frame, tracks, qualities):
             # a frame that is written anyway serves everybody it shows at least as well
             for track_id in (i for i, g in gain.items() if i in wanted or g >= 1):
-                self._point(track_id, _Best(qualities[track_id], frame.captured_at_s, stem))
+                before = self._best.get(track_id)
+                since_s = frame.captured_at_s if before is None else before.since_s
+                self._point(track_id, _Best(qualities[track_id], frame.captured_at_s, stem, since_s))
 
     def pointer(self, track_id: int) -> FramePointer | None:
         """Where the best frame of a track of this epoch lies; also after its end, as long as the file stays."""
@@ -163,7 +168,10 @@ class FrameKeeper:
 
     def _may_write(self, track_id: int, at_s: float) -> bool:
         best = self._best.get(track_id)
-        return best is None or (at_s - best.at_s >= EVERY_S and at_s - self._written_s >= CAMERA_EVERY_S)
+        if best is None:
+            return True
+        every_s = CAMERA_EVERY_S if at_s - best.since_s <= YOUNG_S + _SLACK_S else EVERY_S
+        return at_s - max(best.at_s - CAMERA_EVERY_S + every_s, self._written_s) >= CAMERA_EVERY_S - _SLACK_S
 
     def _write(self, stem: str, frame: Frame, tracks: Tracks, qualities: Mapping[int, float]) -> bool:
         place = self.out_dir / "kept" / self.camera_id / f"{stem}.jpg"

@@ -21,7 +21,7 @@ from pipeline.background.files import (
 )
 from pipeline.background.kept_frames import KeptFrame, kept_of_track, read_kept
 from pipeline.background.reference_book import ReferenceBook, TrackIdentities
-from pipeline.boxes import box_area, clip_boxes
+from pipeline.boxes import box_area, clip_boxes, covered_share, touches_edge
 from pipeline.config import BackgroundConfig
 from pipeline.errors import DecodeError, OutputError
 from pipeline.ports import Segmenter
@@ -31,22 +31,33 @@ logger = logging.getLogger(__name__)
 
 TAKEN_FOR: tuple[EventKind, ...] = ("entered", "handed_over", "reentered", "continued")
 MAX_PEOPLE = 255  # values of a uint8 label map, 0 being the background
-WAIT_S = 3.0  # message time: how long a poor picture waits for a better one of the same track before it is used
+WINDOW_S = 0.7  # message time after somebody became visible: by then a walker (1 m/s) has come in whole; till then a
+# picture that is poor, or shows the person cut off or covered, waits for a better one of the same track
+WAIT_S = 3.0  # message time after the event: how long a picture is looked for, and a better one than a poor one
+MOST_COVERED = 0.3  # share of a box that another one covers: masks of people who are covered more are worse by far
 LOST_SHARE = (
     0.08  # of the box inside the picture: a mask below it has lost the person (standing people fill 0.3 to 0.7)
 )
+EDGE_SHARE = 0.005  # of the longer side: detectors stop a box about three of their pixels (of 640) short of the edge
 _CACHED_MASKS = 4  # label maps kept, so that several people entering in one frame are segmented once
 _HANDLED = 4096  # event numbers remembered against a second delivery
 
 
 @dataclass(slots=True)
 class _Wanted:
-    """An appearance whose reference is still owed."""
+    """An appearance whose reference is still owed, or (`taken`) is a poor one that a good one is to follow.
+
+    Attributes:
+        settle_s: from here on a poor picture will do. until_s: then it is over.
+        reason: why it could not be taken yet.
+    """
 
     event: IdentityEvent
     key: TrackKey
+    settle_s: float
     until_s: float
-    reason: str  # why it could not be taken yet
+    reason: str
+    taken: bool = False
 
 
 def reference_json(reference: ReferenceFrame) -> str:
@@ -115,23 +126,36 @@ class ReferenceKeeper:
         return reference
 
     def retry(self, now_s: float) -> list[ReferenceFrame]:
-        """Take what is owed, as far as it can be taken now; call it about once a second.
+        """Take what is owed, as far as it can be taken now; call it some times a second.
 
         Args:
-            now_s: message time. `WAIT_S` after its event an appearance is taken from the best frame there is, however
-                poor, and given up (counted and logged) when there is none.
+            now_s: message time. `WINDOW_S` after the person became visible the best frame there is will do, however
+                poor; a good one that is there `WAIT_S` after the event at the latest follows it. Without any frame the
+                appearance is given up then (counted and logged).
         """
-        taken = []
+        references = []
         for key, wanted in list(self._wanted.items()):
             late = now_s >= wanted.until_s
-            reference = self._take(wanted, poor_too=late)
+            reference = self._take(wanted, poor_too=not wanted.taken and (late or now_s >= wanted.settle_s))
             if reference is not None:
-                taken.append(reference)
-            if reference is not None or late:
+                references.append(reference)
+                self.counters["bettered"] += wanted.taken
+            self._note(key, wanted, reference)
+            if late and key in self._wanted:
                 del self._wanted[key]
-            if reference is None and late:
-                self._give_up(wanted)
-        return taken
+                if not wanted.taken:
+                    self._give_up(wanted)
+        return references
+
+    def _note(self, key: TrackKey, wanted: _Wanted, reference: ReferenceFrame | None) -> None:
+        """Keep in mind what is still wanted after a try."""
+        if reference is None:
+            self._wanted.setdefault(key, wanted)
+        elif wanted.reason:
+            wanted.taken = True
+            self._wanted[key] = wanted
+        else:
+            self._wanted.pop(key, None)
 
     def track_ended(self, key: TrackKey) -> None:
         """The tracker gave a track up: the reference of whoever it was is stale from now on."""
@@ -140,7 +164,7 @@ class ReferenceKeeper:
     @property
     def owed(self) -> int:
         """How many appearances still wait for a usable frame."""
-        return len(self._wanted)
+        return sum(not wanted.taken for wanted in self._wanted.values())
 
     def _forget(self, identity_id: int) -> None:
         gone = self.book.canonical(identity_id)
@@ -153,22 +177,27 @@ class ReferenceKeeper:
         elif event.frame.host != self.host:
             self.counters["other_host"] += 1
             return None
-        wanted = _Wanted(event, key, event.decided_at_s + WAIT_S, "no picture of the track was kept")
-        reference = self._take(wanted, poor_too=False)
-        if reference is None:
-            self._wanted[key] = wanted
-            self.counters["postponed"] += 1
+        settle_s, until_s = event.at_s + WINDOW_S, event.decided_at_s + WAIT_S
+        wanted = _Wanted(event, key, settle_s, until_s, "no picture of the track was kept")
+        reference = self._take(wanted, poor_too=event.decided_at_s >= settle_s)
+        self.counters["postponed"] += reference is None
+        self._wanted.pop(key, None)
+        self._note(key, wanted, reference)
         return reference
 
     def _take(self, wanted: _Wanted, poor_too: bool) -> ReferenceFrame | None:
-        """The reference of one appearance, from the event's frame or a better one of the same track."""
+        """The reference of one appearance, from the event's frame or a better one of the same track.
+
+        `wanted.reason` says afterwards what is not well with it, or why there is none; "": nothing.
+        """
         for file in self._candidates(wanted, best_first=poor_too):
             kept = self._read(file, wanted)
             row = kept.row(wanted.key.epoch, wanted.key.track_id) if kept else None
             if kept is None or row is None or kept.frame.camera_id != wanted.key.camera_id:
                 continue
-            if kept.qualities[row] < self._config.min_quality and not poor_too:
-                wanted.reason = "only poor pictures of the track were kept"
+            flaw = self._flaw(kept, row)
+            if flaw and not poor_too:
+                wanted.reason = flaw
                 continue
             labels = self._label_map(kept, file)
             reference = self._reference(wanted, kept, labels)
@@ -177,8 +206,20 @@ class ReferenceKeeper:
                 wanted.reason = "no mask came out of its pictures"
                 continue
             self._save(reference, kept, labels)
+            wanted.reason = flaw
             return reference
         return None
+
+    def _flaw(self, kept: KeptFrame, row: int) -> str:
+        """Why a picture of somebody is not a good one; "": it is."""
+        height_px, width_px = kept.frame.image.shape[:2]
+        if kept.qualities[row] < self._config.min_quality:
+            return "only poor pictures of the track were kept"
+        margin_px = max(2.0, EDGE_SHARE * max(width_px, height_px))
+        if touches_edge(kept.tracks.xyxy[row : row + 1], width_px, height_px, margin_px)[0]:
+            return "only pictures that the edge cuts off were kept"
+        covered = covered_share(kept.tracks.xyxy)[row] > MOST_COVERED
+        return "only pictures behind or before somebody were kept" if covered else ""
 
     def _candidates(self, wanted: _Wanted, best_first: bool) -> list[str]:
         """Files to try: all kept frames of the track, best first; the event's own goes before or after them."""

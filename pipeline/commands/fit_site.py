@@ -46,6 +46,7 @@ from pipeline.fitting.views import ClockLag
 from pipeline.ground import GroundPlane
 from pipeline.runtime.camera import CameraPipeline
 from pipeline.scoring.ground_truth import GroundTruth
+from pipeline.tracking.encoding_policy import EVENLY
 
 Echo = Callable[[str], None]
 
@@ -158,6 +159,8 @@ def _watch(settled: Settled, infos: Mapping[str, SourceInfo], options: FitOption
                 head=models.head,
                 on_crop=store.add if options.adapt else None,
                 on_clip=store.note if options.adapt else None,
+                on_split=store.split if options.adapt else None,
+                policy=EVENLY,  # a head learns from many looks
             ),
         )
         for camera in settled.config.cameras

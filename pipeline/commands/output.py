@@ -7,7 +7,7 @@ from pathlib import Path
 from pipeline.errors import OutputError
 
 # What a run of ours leaves behind: a folder without one of these is somebody else's and is never emptied.
-_OURS = ("run.json", "identities.jsonl", "scene", "tracks", "fit.json", "evaluation.json")
+_OURS = ("run.json", "identities.jsonl", "scene", "tracks", "fit.json", "evaluation.json", "background", "recipe.yaml")
 
 
 def prepare_output(out_dir: Path, overwrite: bool, inputs: Iterable[Path | None] = ()) -> None:

@@ -61,7 +61,7 @@ _RANGES: dict[tuple[type, str], tuple[float, float]] = {
 }
 
 
-class _Place:
+class Place:
     """Where in the file a value stands; collects mistakes."""
 
     def __init__(self, file: str, mistakes: list[str]) -> None:
@@ -95,7 +95,7 @@ def parse_config(
 ) -> Config:
     """`load_config` for a text; `file` is how mistakes name it."""
     mistakes: list[str] = []
-    place = _Place(file, mistakes)
+    place = Place(file, mistakes)
     environment = os.environ if environment is None else environment
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -105,7 +105,7 @@ def parse_config(
         raise ConfigError(f"{file}{line}: not YAML: {getattr(error, 'problem', None) or error}") from None
     if root is None or root.tag == "tag:yaml.org,2002:null":
         return Config()
-    value = _read(Config, root, place, environment, "")
+    value = read_value(Config, root, place, environment, "")
     if not mistakes:
         mistakes.extend(_check_whole(value, file))
     if mistakes:
@@ -113,7 +113,7 @@ def parse_config(
     return _resolve_paths(value, folder)
 
 
-def _read(kind: Any, node: yaml.Node, place: _Place, environment: Mapping[str, str], name: str) -> Any:
+def read_value(kind: Any, node: yaml.Node, place: Place, environment: Mapping[str, str], name: str) -> Any:
     """The value of one node as `kind`; a mistake is noted and gives None."""
     if node.tag.removeprefix("tag:yaml.org,2002:") not in _PLAIN_TAGS:
         place.mistake(node, f"{name or 'the config'}: only plain settings are read, no YAML tag !!{_tag(node)}")
@@ -130,7 +130,7 @@ def _read(kind: Any, node: yaml.Node, place: _Place, environment: Mapping[str, s
     return _read_scalar(kind, node, place, environment, name)
 
 
-def _read_section(kind: Any, node: yaml.Node, place: _Place, environment: Mapping[str, str], name: str) -> Any:
+def _read_section(kind: Any, node: yaml.Node, place: Place, environment: Mapping[str, str], name: str) -> Any:
     if not isinstance(node, yaml.MappingNode):
         place.mistake(node, f"{name or 'the config'}: expected settings as `key: value`")
         return None
@@ -147,7 +147,7 @@ def _read_section(kind: Any, node: yaml.Node, place: _Place, environment: Mappin
         elif key in values:
             place.mistake(key_node, f"{full!r} is given twice")
         else:
-            values[key] = _read(hints[key], value_node, place, environment, full)
+            values[key] = read_value(hints[key], value_node, place, environment, full)
             _check_range(kind, key, values[key], value_node, place, full)
     for missing in (
         f.name for f in known.values() if f.default is MISSING and f.default_factory is MISSING and f.name not in values
@@ -164,7 +164,7 @@ def _did_you_mean(key: str, known: Mapping[str, Any]) -> str:
     return f"; did you mean {close[0]!r}?" if close else f"; known here: {', '.join(sorted(known))}"
 
 
-def _check_range(kind: type, key: str, value: Any, node: yaml.Node, place: _Place, name: str) -> None:
+def _check_range(kind: type, key: str, value: Any, node: yaml.Node, place: Place, name: str) -> None:
     low_high = _RANGES.get((kind, key))
     if isinstance(value, bool) or not isinstance(value, int | float):
         return
@@ -177,14 +177,14 @@ def _check_range(kind: type, key: str, value: Any, node: yaml.Node, place: _Plac
 
 
 def _read_union(
-    kinds: tuple[Any, ...], node: yaml.Node, place: _Place, environment: Mapping[str, str], name: str
+    kinds: tuple[Any, ...], node: yaml.Node, place: Place, environment: Mapping[str, str], name: str
 ) -> Any:
     if NoneType in kinds and node.tag == "tag:yaml.org,2002:null":
         return None
     kinds = tuple(k for k in kinds if k is not NoneType)
     for kind in kinds:
-        attempt = _Place(place.file, [])
-        value = _read(kind, node, attempt, environment, name)
+        attempt = Place(place.file, [])
+        value = read_value(kind, node, attempt, environment, name)
         if not attempt.mistakes:
             return value
     if len(kinds) == 1:
@@ -195,7 +195,7 @@ def _read_union(
     return None
 
 
-def _read_choice(choices: tuple[Any, ...], node: yaml.Node, place: _Place, name: str) -> Any:
+def _read_choice(choices: tuple[Any, ...], node: yaml.Node, place: Place, name: str) -> Any:
     if isinstance(node, yaml.ScalarNode) and node.value in choices:
         return node.value
     place.mistake(node, f"{name}: expected one of {', '.join(map(str, choices))}; got {_text(node)}")
@@ -203,7 +203,7 @@ def _read_choice(choices: tuple[Any, ...], node: yaml.Node, place: _Place, name:
 
 
 def _read_tuple(
-    kinds: tuple[Any, ...], node: yaml.Node, place: _Place, environment: Mapping[str, str], name: str
+    kinds: tuple[Any, ...], node: yaml.Node, place: Place, environment: Mapping[str, str], name: str
 ) -> Any:
     if not isinstance(node, yaml.SequenceNode):
         place.mistake(node, f"{name}: expected a list, got {_text(node)}")
@@ -214,12 +214,12 @@ def _read_tuple(
         place.mistake(node, f"{name}: expected {len(kinds)} values, got {len(node.value)}")
         return ()
     return tuple(
-        _read(kind, child, place, environment, f"{name}[{i}]")
+        read_value(kind, child, place, environment, f"{name}[{i}]")
         for i, (kind, child) in enumerate(zip(kinds, node.value, strict=True))
     )
 
 
-def _read_scalar(kind: Any, node: yaml.Node, place: _Place, environment: Mapping[str, str], name: str) -> Any:
+def _read_scalar(kind: Any, node: yaml.Node, place: Place, environment: Mapping[str, str], name: str) -> Any:
     if not isinstance(node, yaml.ScalarNode):
         place.mistake(node, f"{name}: expected {_type_name(kind)}, got {_text(node)}")
         return None
@@ -258,7 +258,7 @@ def _moment(text: str, tag: str) -> float:
     return at.timestamp()
 
 
-def _expand(value: str, node: yaml.Node, place: _Place, environment: Mapping[str, str], name: str) -> str:
+def _expand(value: str, node: yaml.Node, place: Place, environment: Mapping[str, str], name: str) -> str:
     def one(match: re.Match[str]) -> str:
         if match[1] not in environment:
             place.mistake(node, f"{name}: the environment variable {match[1]} is not set")
@@ -301,6 +301,8 @@ def _check_whole(config: Config, file: str) -> list[str]:
         waits = getattr(config.capture, key)
         if not waits or min(waits) <= 0:
             mistakes.append(f"{file}: capture.{key}: expected at least one wait, all above 0 s")
+    if not 0 < config.background.poll_missing_s <= config.background.poll_s:
+        mistakes.append(f"{file}: background: expected 0 < poll_missing_s <= poll_s")
     ids = [camera.id for camera in config.cameras]
     for name in [config.site, *ids]:
         if not _CAMERA_ID.fullmatch(name):

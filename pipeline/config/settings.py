@@ -38,6 +38,7 @@ class TrackerConfig:
     match_iou: float = 0.2
     confirm_s: float = 0.1
     lost_s: float = 2.0
+    cut_switches: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,9 @@ class ReidConfig:
     ] = "auto"
     weights: str | None = None  # null: the backbone's usual weights
     weights_sha256: str | None = None
-    head: Literal["mean", "sta"] = "sta"
+    head: Literal[
+        "mean", "sta", "temporal", "quality", "rnn", "lstm", "stgcn", "pcb", "icnn", "aligned_reid", "scpnet"
+    ] = "sta"
     head_weights: str | None = None  # null: the one stored for the encoder, if there is one
     fusion: Literal["auto", "aligned", "paper", "global", "discriminative", "stripes"] = "auto"
     energy: Literal["squares", "norm"] = "squares"
@@ -58,6 +61,7 @@ class ReidConfig:
     first_clip_s: float = 0.4
     every_s: float = 1.0
     crop_every_s: float = 0.25  # one crop of a track, the best, is encoded per this time
+    looks: Literal["evenly", "sparing"] = "evenly"
     device: str = "auto"
 
 
@@ -69,7 +73,7 @@ class MatcherConfig:
     lateness_s: float = 2.0
     identity_ttl_s: float = 86400.0
     decide_every_s: float = 0.1
-    patience_s: float = 0.4
+    patience_s: float = 0.3
     revise_s: float = 120.0
     max_identities: int = 100_000
     max_candidates: int = 1000
@@ -111,6 +115,9 @@ class CaptureConfig:
 @dataclass(frozen=True, slots=True)
 class BackgroundConfig:
     references: bool = True
+    policy: Literal["event", "poll"] = "event"
+    poll_s: float = 5.0
+    poll_missing_s: float = 1.0
     segmenter: Literal["auto", "grabcut", "yolo"] = "auto"
     weights: str = "yolo11n-seg.pt"
     weights_sha256: str | None = None

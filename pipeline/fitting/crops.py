@@ -118,6 +118,17 @@ class CropStore:
         while self._picture_bytes > self._limits.picture_bytes:
             self._drop_pictures()
 
+    def split(self, key: TrackKey, new: TrackKey, after_s: float) -> None:
+        """A track was cut: its crops after this time are another track's."""
+        track = self._tracks.get(key)
+        moving = [crop for crop in track.crops if crop.captured_at_s > after_s] if track else []
+        if track is None or not moving:
+            return
+        first = moving[0].number
+        renumbered = [replace(crop, number=crop.number - first) for crop in moving]
+        self._tracks[new] = _Track(track.stride, track.seen - first, renumbered)
+        track.crops, track.seen = track.crops[: -len(moving)], first
+
     def note(self, clip: ClipFeature, crops: Sequence[CropFeature]) -> None:
         """Remember which crops of its track a clip was fused from."""
         self._clips[_clip_name(clip)] = tuple(crop.captured_at_s for crop in crops)

@@ -27,7 +27,7 @@ __all__ = ["Overlay", "Pace", "Replay", "ReplayCamera", "ReplayResult"]
 
 _log = logging.getLogger(__name__)
 
-_ADVANCE_EVERY_S = 1.0  # message time between two looks for reference frames that are owed
+_ADVANCE_EVERY_S = 0.2  # message time between two looks for reference frames that are owed
 
 
 @dataclass(slots=True)

@@ -17,8 +17,10 @@ from pipeline.errors import DecodeError, InferenceUnavailable
 from pipeline.ports import ClipHead, CropEncoder, Detector
 from pipeline.runtime.camera_stream import CameraStream
 from pipeline.runtime.latency import LatencyRecorder
+from pipeline.tracking.encoding_policy import EncodingPolicy, PollPolicy, policy_of
 from pipeline.tracking.looks import KnownDistances
-from pipeline.tracking.quality import frame_qualities
+from pipeline.tracking.polling import PollSampler
+from pipeline.tracking.quality import frame_qualities, pixel_window, sharpness
 from pipeline.tracking.sampling import ClipSampler, CropRequest, DueClip
 from pipeline.tracking.switches import SwitchWatch
 from pipeline.tracking.tracker import PersonTracker
@@ -42,6 +44,8 @@ _log = logging.getLogger(__name__)
 
 _PLATE_EVERY_S = 1.0  # the clean plate follows light, which changes over seconds
 _SAVE_PLATE_EVERY_S = 10.0
+_STILL_S = 0.5  # of one picture: a recorder that repeats frames to keep its rate does it for less; sensors have noise
+_SAMPLE_PX = 8  # every eighth row and column is compared
 _SLACK_S = 1e-4  # frame times are rounded
 _COARSE = ("handcrafted",)  # backbones too coarse to cut tracks by: 9 of PETS' 25 tracks of one person would be cut
 
@@ -64,12 +68,14 @@ class PictureKeeping:
         self._plate = _earlier_plate(out_dir, camera_id) or BackgroundModel()
         self._plate_at_s = -np.inf
         self._saved_at_s = -np.inf
+        self._sample = b""
+        self._changed_s = -np.inf
+        self.frozen_frames = 0  # not kept, because the camera repeated an earlier picture
 
     def observe(self, frame: Frame, tracks: Tracks) -> None:
-        qualities = frame_qualities(frame, tracks)
-        scores = {int(i): replace(q, sharpness=100.0).score for i, q in zip(tracks.ids, qualities, strict=True)}
-        self._frames.observe(frame, tracks, scores)
         now_s = frame.captured_at_s
+        if not self._stands_still(frame):
+            self._frames.observe(frame, tracks, _scores(frame, tracks))
         if now_s >= self._plate_at_s + _PLATE_EVERY_S or now_s < self._plate_at_s:
             self._plate_at_s = now_s
             self._plate.update(frame, tracks.xyxy)
@@ -78,6 +84,15 @@ class PictureKeeping:
             self._saved_at_s = now_s
             self._plate.save(self._out_dir, self._camera_id)
 
+    def _stands_still(self, frame: Frame) -> bool:
+        """Whether the camera has been repeating one picture: nobody knows when that was taken."""
+        sample = frame.image[::_SAMPLE_PX, ::_SAMPLE_PX].tobytes()
+        if sample != self._sample or frame.captured_at_s < self._changed_s:
+            self._sample, self._changed_s = sample, frame.captured_at_s
+        still = frame.captured_at_s >= self._changed_s + _STILL_S - _SLACK_S
+        self.frozen_frames += still
+        return still
+
     def pointer(self, track_id: int, until_s: float = np.inf) -> FramePointer | None:
         """The track's picture; None when it has none, or one from later than `until_s`."""
         pointer = self._frames.pointer(track_id)
@@ -85,6 +100,16 @@ class PictureKeeping:
 
     def finish(self, track_id: int) -> None:
         self._frames.finish(track_id)
+
+
+def _scores(frame: Frame, tracks: Tracks) -> dict[int, float]:
+    """How good a picture of each track the frame is, 0 to 1."""
+    height_px, width_px = frame.image.shape[:2]
+    scores = {}
+    for track_id, xyxy, quality in zip(tracks.ids.tolist(), tracks.xyxy, frame_qualities(frame, tracks), strict=True):
+        x1, y1, x2, y2 = pixel_window(xyxy, width_px, height_px)
+        scores[track_id] = replace(quality, sharpness=sharpness(frame.image[y1:y2, x1:x2])).score
+    return scores
 
 
 def _earlier_plate(out_dir: Path, camera_id: str) -> BackgroundModel | None:
@@ -105,7 +130,8 @@ class CameraPipeline:
         on_clip: told of every clip, before it is returned, with the crops that it was fused from.
         on_split: told of every track that was cut: crops of the first one after this time are the second one's. Who
             listens to crops and not to this gets no track cut.
-        watch_switches: whether tracks are cut at all; never with a coarse backbone.
+        policy: when people are looked at; None: as the configuration says. With a coarse backbone, and where people
+            are polled, no track is cut.
     """
 
     def __init__(
@@ -121,7 +147,7 @@ class CameraPipeline:
         on_crop: Callable[[TrackKey, CropFeature, CropRequest], None] | None = None,
         on_clip: Callable[[ClipFeature, Sequence[CropFeature]], None] | None = None,
         on_split: Callable[[TrackKey, TrackKey, float], None] | None = None,
-        watch_switches: bool = True,
+        policy: EncodingPolicy | None = None,
     ) -> None:
         self._camera = camera
         self._config = config
@@ -134,9 +160,13 @@ class CameraPipeline:
         self._on_clip = on_clip
         self._on_split = on_split
         heard = on_crop is None or on_split is not None
-        self._watches = watch_switches and heard and config.reid.backbone not in _COARSE
+        policy = policy or policy_of(config)
+        can_tell = config.reid.backbone not in _COARSE and not isinstance(policy, PollPolicy)
+        self._watches = config.tracker.cut_switches and heard and can_tell
+        self._policy = policy
         self._known = KnownDistances()
         self._stream: CameraStream | None = None
+        self.encoded_crops = 0  # through the backbone
         self.lost_crops = 0  # not encoded, because the inference process was away
 
     def process(self, frame: Frame) -> FrameResult:
@@ -161,7 +191,8 @@ class CameraPipeline:
             stream.seen.add(frame.captured_at_s, tracks)
             if stream.watch:
                 stream.watch.see(frame.captured_at_s, tracks)
-            requests = stream.sampler.offer(frame, tracks, stream.tracker.births())
+            doubtful = stream.watch.doubtful() if stream.watch else ()
+            requests = stream.sampler.offer(frame, tracks, stream.tracker.births(), doubtful)
             self._encode(stream, requests)
             messages += self._ended(stream, ended)
             messages += self._cut(stream)
@@ -200,7 +231,12 @@ class CameraPipeline:
         exits = self._camera.exits
         tracker = PersonTracker(self._camera.id, epoch, self._config.tracker, exits=exits)
         watch = SwitchWatch(self._head, self._known) if self._watches else None
-        return CameraStream(epoch, tracker, ClipSampler(self._config.reid), watch)
+        return CameraStream(epoch, tracker, self._sampler(), watch)
+
+    def _sampler(self) -> ClipSampler:
+        if isinstance(self._policy, PollPolicy):
+            return PollSampler(self._config.reid, self._policy, self._head)
+        return ClipSampler(self._config.reid, self._policy)
 
     def _detect(self, frame: Frame) -> Detections | None:
         """The frame's detections; None between two detections (`detect_every_s`)."""
@@ -232,6 +268,7 @@ class CameraPipeline:
             self.lost_crops += len(requests)
             _log.warning("camera %s: %d crops were not encoded: %s", self._camera.id, len(requests), error)
             return
+        self.encoded_crops += len(requests)
         for request, (feature,) in zip(requests, features, strict=True):
             described: CropFeature = replace(feature, quality=request.quality, captured_at_s=request.captured_at_s)
             track_id = stream.owner(request)

@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 WAIT_S = 0.1
 RETRY_S = 0.3
-ADVANCE_S = 1.0  # message time
+ADVANCE_S = 0.2  # message time
 DRAIN_S = 2.0  # of the 4 s that a role has to stop; the rest is for the last reference frames
 _SIZE = struct.Struct("<I")
 _MAX_FIELD = 1 << 28  # bytes; a longer one is damage

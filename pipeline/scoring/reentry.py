@@ -16,6 +16,7 @@ from pipeline.scoring.times import FrameTimes
 from pipeline.types import IdentityEvent, IntArray, ReferenceFrame
 
 NEAR_S = 1.0  # an event is right within this time of the true first frame (DESIGN)
+SOON_S = 1.0 + 1e-6  # a person who is back is to be known, and pictured, within a second
 _ROUNDING_S = 1e-6  # time stamps are written with microseconds
 
 
@@ -67,19 +68,29 @@ class Reentries:
     likely_found: int = 0
 
     def figures(self) -> dict[str, Any]:
-        """Counts, precision, recall and percentiles of the latencies; what is undefined is None."""
+        """Counts, precision, recall and percentiles of the latencies; what is undefined is None.
+
+        `told_within_1_s` and `pictured_within_1_s` are shares of all true returns: percentiles are of those that were
+        found, and who finds only what is easy has low ones.
+        """
         found, missed, false = len(self.found), len(self.missed), len(self.false)
         reference_s = [f.reference_latency_s for f in self.found if f.reference_latency_s is not None]
         return {
-            "precision": found / (found + false) if found + false else None,
-            "recall": found / (found + missed) if found + missed else None,
+            "precision": _share(found, found + false),
+            "recall": _share(found, found + missed),
             "true": found + missed,
             "found": found,
             "false": false,
             **_percentiles("latency_s", [f.latency_s for f in self.found]),
             **_percentiles("reference_latency_s", reference_s),
+            "told_within_1_s": _share(sum(f.latency_s <= SOON_S for f in self.found), found + missed),
+            "pictured_within_1_s": _share(sum(s <= SOON_S for s in reference_s), found + missed),
             "likely": {"true": self.likely, "found": self.likely_found},
         }
+
+
+def _share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
 
 
 def unknown_figures() -> dict[str, Any]:

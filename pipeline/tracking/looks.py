@@ -92,6 +92,11 @@ class KnownDistances:
         """A look of a track to those of another one that is visible at the same time."""
         self._different.append(distance)
 
+    @property
+    def needs_same(self) -> bool:
+        """Whether too few distances of one person are known to judge by."""
+        return len(self._same) < LEAST_KNOWN_SAME
+
     def limits(self) -> Limits:
         ordinary, stranger, clear = float("inf"), float("inf"), float("inf")
         if len(self._same) >= LEAST_KNOWN_SAME:

@@ -1,8 +1,9 @@
 """Which crops of which tracks are encoded, and when a clip is made of them.
 
-Restricted sampling, live: a track's life is cut into chunks of `crop_every_s`, and the best crop of each chunk is
-encoded. A candidate is copied out of its frame at once, so that no picture is needed later; a better one of the same
-chunk replaces it. A clip spreads `clip_frames` of the encoded crops evenly over the life of the track so far.
+Restricted sampling, live: a track's life is cut into chunks of `crop_every_s` and, as it goes on, of more and more
+(`EventPolicy`); the best crop of each chunk is encoded. A candidate is copied out of its frame at once, so that no
+picture is needed later; a better one of the same chunk replaces it. A clip spreads `clip_frames` of the encoded crops
+evenly over the life of the track so far.
 
 The order of calls for a frame: `offer`, encode what it returns, `accept` each, then `due_clips`. For a track that
 ended: `flush`, encode, `accept`, `last_clip`, `forget`. Nothing here reads a clock or a random number.
@@ -10,13 +11,14 @@ ended: `flush`, encode, `accept`, `last_clip`, `forget`. Nothing here reads a cl
 Clips take crops up to a time only, where later ones may be of somebody else; then `split` gives these to a new track.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
 
 from pipeline.config import ReidConfig
+from pipeline.tracking.encoding_policy import EVENT, EventPolicy
 from pipeline.tracking.quality import frame_qualities, pixel_window, sharpness
 from pipeline.types import CropFeature, CropQuality, FloatArray, Frame, ImageArray, Tracks
 
@@ -24,6 +26,11 @@ MOST_CROPS = 32  # stored features of a track: 32 x (16 stripes x 128 channels x
 TALLEST_CROP_PX = 512  # twice the height of the backbones' input; a taller copy only costs memory
 SHARPEST = 1e12  # the limit of `CropQuality.score` in sharpness
 TIME_SLACK_S = 1e-4  # s; frame times are rounded
+MOST_OVERLAP, MOST_TRUNCATION = 0.3, 0.35  # of a crop that is worth encoding in any case (`CropQuality`)
+CLOSE_CHUNKS = 3  # crops of a close look: what `switches` needs to judge
+WHOLE_TRUNCATION = 0.05  # of a whole person: boxes are shaky
+FEW_CROPS = 2  # with as many the end of a track brings nothing that would be worth another
+POOR_EVERY_S = 5.0  # after the last crop of a track, one that is not
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -52,10 +59,23 @@ class DueClip:
 
 @dataclass(slots=True)
 class _Sampling:
-    """What is known of one track; `chunk` numbers the chunk of `candidate`, or the last one that gave a crop."""
+    """What is known of one track.
+
+    Attributes:
+        opens_s, closes_s: the present chunk. given: it has given its crop.
+        has_whole: a crop was given that shows a whole person.
+        close_s: when a close look at it began last. close_left: crops that it still wants.
+        seen_s: when it was in a frame last.
+    """
 
     born_s: float
-    chunk: int = -1
+    opens_s: float
+    closes_s: float
+    given: bool = False
+    has_whole: bool = False
+    close_s: float = -np.inf
+    close_left: int = 0
+    seen_s: float = -np.inf
     candidate: CropRequest | None = None
     crops: list[CropFeature] = field(default_factory=list)
     first_taken: bool = False  # the crops of the first clip were released
@@ -73,11 +93,14 @@ class _Sampling:
 class ClipSampler:
     """Chooses the crops and clips of one camera's tracks in one epoch."""
 
-    def __init__(self, config: ReidConfig) -> None:
+    def __init__(self, config: ReidConfig, policy: EventPolicy = EVENT) -> None:
         self._config = config
+        self._policy = policy
         self._tracks: dict[int, _Sampling] = {}
 
-    def offer(self, frame: Frame, tracks: Tracks, births: Mapping[int, float] | None = None) -> list[CropRequest]:
+    def offer(
+        self, frame: Frame, tracks: Tracks, births: Mapping[int, float] | None = None, doubtful: Collection[int] = ()
+    ) -> list[CropRequest]:
         """Look at a frame; returns the crops that are due for encoding, by track id.
 
         A crop is due when its chunk is over, or when the first clip is. A chunk gives at most one crop. Must be called
@@ -86,16 +109,20 @@ class ClipSampler:
         Args:
             births: time of the first box of each track, from `PersonTracker.births`; without it a track is born when it
                 is first offered.
+            doubtful: tracks that may show somebody else by now: they are looked at as closely as after their birth.
         """
         now_s = frame.captured_at_s
-        for track_id in tracks.ids.tolist():
-            if track_id not in self._tracks:
-                self._tracks[track_id] = _Sampling((births or {}).get(track_id, now_s))
-        due = self._take(lambda sampling: self._chunk(sampling, now_s) > sampling.chunk)
+        self._note_births(now_s, tracks, births or {})
+        for track_id in doubtful:
+            if track_id in self._tracks:
+                self._look_closely(self._tracks[track_id], now_s)
+        due = [crop for crop in self._take(lambda s: now_s >= s.closes_s - TIME_SLACK_S) if self._is_worth_it(crop)]
+        for sampling in self._tracks.values():
+            self._go_on(sampling, now_s)
         # A Python loop, because every crop is cut and scored as a picture of its own.
         for i, quality in enumerate(frame_qualities(frame, tracks)):
             self._consider(frame, int(tracks.ids[i]), tracks.xyxy[i], quality)
-        due += self._take(lambda sampling: not sampling.first_taken and self._first_is_due(sampling, now_s))
+        due += self._take(lambda s: self._is_awaited(s) or (not s.first_taken and self._first_is_due(s, now_s)))
         for sampling in self._tracks.values():
             sampling.first_taken |= self._first_is_due(sampling, now_s)
         return sorted(due, key=lambda crop: (crop.track_id, crop.captured_at_s))
@@ -121,15 +148,25 @@ class ClipSampler:
             if sampling.clipped_at_s is None:
                 due = self._first_is_due(sampling, now_s)
             else:
-                due = now_s >= sampling.clipped_at_s + self._config.every_s - TIME_SLACK_S
-            if due and sampling.has_news(limit_s := until_s(track_id)):
+                gap_s = self._policy.clip_gap_s(sampling.clipped_at_s - sampling.born_s, self._config)
+                due = now_s >= sampling.clipped_at_s + gap_s - TIME_SLACK_S
+            limit_s = until_s(track_id)
+            if due and (sampling.has_news(limit_s) or self._goes_on(sampling, now_s, limit_s)):
                 sampling.clipped_at_s = now_s
                 clips.append(self._clip(track_id, sampling, limit_s))
         return clips
 
+    def _goes_on(self, sampling: _Sampling, now_s: float, until_s: float) -> bool:
+        """Whether a clip without a new crop is due, to say where the track is: other cameras' are compared with it."""
+        if not self._policy.growth or sampling.clipped_at_s is None or not sampling.settled(until_s):
+            return False
+        return sampling.seen_s == now_s and now_s >= sampling.clipped_at_s + self._config.every_s - TIME_SLACK_S
+
     def flush(self, track_id: int) -> list[CropRequest]:
-        """The crop of the chunk that is still open, for a track that ended: at most one."""
+        """The crop of the open chunk, for a track that ended: at most one, and none where enough are there."""
         ended = self._tracks.get(track_id)
+        if ended is None or (self._policy.growth and len(ended.crops) >= FEW_CROPS):
+            return []
         return self._take(lambda sampling: sampling is ended)
 
     def last_clip(self, track_id: int, until_s: float = np.inf) -> DueClip | None:
@@ -142,37 +179,89 @@ class ClipSampler:
         old = self._tracks.get(track_id)
         if old is None:
             return
-        new = self._tracks[new_id] = _Sampling(born_s, crops=[c for c in old.crops if c.captured_at_s > after_s])
+        new = self._tracks[new_id] = self._born(born_s)
+        new.crops = [c for c in old.crops if c.captured_at_s > after_s]
         old.crops = old.settled(after_s)
         if old.clipped_until_s > after_s:
             old.clipped_until_s = -np.inf  # that clip was not of one person: the last one is to be
         if old.candidate is not None and old.candidate.captured_at_s > after_s:
             new.candidate, old.candidate = replace(old.candidate, track_id=new_id), None
         newest = [c.captured_at_s for c in (*new.crops[-1:], new.candidate) if c is not None]
-        new.chunk = max((self._chunk(new, at_s) for at_s in newest), default=-1)
+        self._go_on(new, max(newest, default=born_s))
+        new.given = bool(newest) and new.candidate is None
 
     def forget(self, track_id: int) -> None:
         """Drop all that is kept of a track; an unknown one is fine."""
         self._tracks.pop(track_id, None)
 
-    def _chunk(self, sampling: _Sampling, now_s: float) -> int:
-        return int((now_s - sampling.born_s + TIME_SLACK_S) // max(self._config.crop_every_s, TIME_SLACK_S))
+    def _note_births(self, now_s: float, tracks: Tracks, births: Mapping[int, float]) -> None:
+        for track_id in tracks.ids.tolist():
+            if track_id not in self._tracks:
+                self._tracks[track_id] = self._born(births.get(track_id, now_s))
+            self._tracks[track_id].seen_s = now_s
+
+    def _born(self, born_s: float) -> _Sampling:
+        return _Sampling(born_s, born_s, born_s + max(self._policy.chunk_s(0.0, self._config), TIME_SLACK_S))
+
+    @property
+    def _every_s(self) -> float:
+        return max(self._config.crop_every_s, TIME_SLACK_S)
+
+    def _look_closely(self, sampling: _Sampling, now_s: float) -> None:
+        """A few short chunks, the first from now on; those that were broken off by an overlap are made up for."""
+        if not sampling.close_left:
+            if now_s < sampling.close_s + self._policy.doubt_gap_s(now_s - sampling.born_s) - TIME_SLACK_S:
+                return
+            sampling.close_s, sampling.close_left = now_s, CLOSE_CHUNKS
+        if sampling.given:
+            sampling.opens_s, sampling.given, sampling.closes_s = now_s, False, now_s + self._every_s
+        sampling.closes_s = min(sampling.closes_s, max(sampling.opens_s, sampling.close_s) + self._every_s)
+
+    def _go_on(self, sampling: _Sampling, now_s: float) -> None:
+        """To the chunk that a time lies in."""
+        while now_s >= sampling.closes_s - TIME_SLACK_S:
+            sampling.opens_s, sampling.given = sampling.closes_s, False
+            age_s = sampling.opens_s - sampling.born_s
+            sampling.closes_s += max(self._policy.chunk_s(age_s, self._config), TIME_SLACK_S)
 
     def _first_is_due(self, sampling: _Sampling, now_s: float) -> bool:
-        return now_s >= sampling.born_s + self._config.first_clip_s - TIME_SLACK_S
+        early = bool(self._policy.growth) and sampling.has_whole
+        return early or now_s >= sampling.born_s + self._config.first_clip_s - TIME_SLACK_S
 
     def _take(self, is_due: Callable[[_Sampling], bool]) -> list[CropRequest]:
         taken = []
         for sampling in self._tracks.values():
             if sampling.candidate is not None and is_due(sampling):
                 taken.append(sampling.candidate)
-                sampling.candidate = None
+                sampling.has_whole |= _is_whole(sampling.candidate.quality)
+                if sampling.close_left and sampling.candidate.captured_at_s >= sampling.close_s:
+                    sampling.close_left -= 1
+                sampling.candidate, sampling.given = None, True
         return taken
+
+    def _is_awaited(self, sampling: _Sampling) -> bool:
+        """The first crop that shows a whole person, unhidden, is not held back: nothing tells more."""
+        whole = sampling.candidate is not None and _is_whole(sampling.candidate.quality)
+        return bool(self._policy.growth) and whole and not sampling.has_whole
+
+    def _is_worth_it(self, request: CropRequest) -> bool:
+        """Poor crops tell little: with a back-off they are encoded where a track has hardly any others."""
+        crops, quality = self._tracks[request.track_id].crops, request.quality
+        if not self._policy.growth or (quality.overlap <= MOST_OVERLAP and quality.truncation <= MOST_TRUNCATION):
+            return True
+        return not crops or request.captured_at_s >= crops[-1].captured_at_s + POOR_EVERY_S
+
+    def _take_all(self, frame: Frame, tracks: Tracks) -> list[CropRequest]:
+        """A crop of everybody in this frame, whatever it is worth."""
+        for i, quality in enumerate(frame_qualities(frame, tracks)):
+            self._tracks[int(tracks.ids[i])].given = False
+            self._consider(frame, int(tracks.ids[i]), tracks.xyxy[i], quality)
+        return sorted(self._take(lambda _: True), key=lambda crop: crop.track_id)
 
     def _consider(self, frame: Frame, track_id: int, xyxy: FloatArray, quality: CropQuality) -> None:
         sampling = self._tracks[track_id]
-        chunk, best = self._chunk(sampling, frame.captured_at_s), sampling.candidate
-        if best is None and chunk <= sampling.chunk:
+        best = sampling.candidate
+        if best is None and sampling.given:
             return  # this chunk has given its crop
         least = -1.0 if best is None else _rank(best.crop_frame, best.quality)
         if _rank(frame, replace(quality, sharpness=SHARPEST)) <= least:
@@ -180,7 +269,6 @@ class ClipSampler:
         x1, y1, x2, y2 = pixel_window(xyxy, frame.image.shape[1], frame.image.shape[0])
         quality = replace(quality, sharpness=sharpness(frame.image[y1:y2, x1:x2]))
         if y2 > y1 and x2 > x1 and _rank(frame, quality) > least:
-            sampling.chunk = chunk
             sampling.candidate = _request(frame, track_id, xyxy, (x1, y1, x2, y2), quality)
 
     def _clip(self, track_id: int, sampling: _Sampling, until_s: float) -> DueClip:
@@ -204,6 +292,10 @@ def evenly_spread(crops: Sequence[CropFeature], count: int) -> list[CropFeature]
     chosen = list(order[first_of_span])
     chosen += [i for i in order if i not in chosen][: count - len(chosen)]
     return [crops[i] for i in sorted(chosen)]
+
+
+def _is_whole(quality: CropQuality) -> bool:
+    return quality.overlap <= MOST_OVERLAP and quality.truncation <= WHOLE_TRUNCATION
 
 
 def _rank(frame: Frame, quality: CropQuality) -> float:

@@ -126,6 +126,17 @@ class SwitchWatch:
         waiting = track.occasions_between(track.looks[-1].end_s, float("inf"))
         return waiting[0].at_s if waiting and self._now_s <= waiting[0].at_s + HELD_S else float("inf")
 
+    def doubtful(self) -> list[int]:
+        """The tracks seen in this frame of which crops are wanted: those free again after an overlap or a gap, and one
+        undisturbed track as long as too little is known of how much a person differs from himself."""
+        now = {i: t for i, t in self._tracks.items() if t.last_frame == self._frame and not self._is_overlapped(t)}
+        if self._known.needs_same:
+            return list(now)
+        return [i for i, t in now.items() if t.looks and t.occasions_between(t.looks[-1].end_s, float("inf"))]
+
+    def _is_overlapped(self, track: _Watched) -> bool:
+        return bool(track.occasions) and track.occasions[-1].at_s == self._now_s
+
     def split(self, switch: Switch, new_id: int) -> None:
         """The track went on as another one: what came after the switch is that one's."""
         old, after_s = self._tracks[switch.track_id], switch.after_s

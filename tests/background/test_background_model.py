@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from background_scene import Person, draw, frame_of, room
 
-from pipeline.background.background_model import BackgroundModel, Plate, PlateFolder, enlarged
+from pipeline.background.background_model import BackgroundModel, Plate, PlateFolder, enlarged, relit
 from pipeline.errors import DecodeError
 
 NOBODY = np.zeros((0, 4), np.float32)
@@ -133,3 +133,49 @@ def test_boxes_grow_on_every_side_and_none_stay_none() -> None:
     assert enlarged(NOBODY).shape == (0, 4)
     grown = enlarged(np.array([[0, 0, 10, 100]], np.float32), (0.5, 0.1))
     assert grown[0].tolist() == [-5, -10, 15, 110]
+
+
+def taught(*pictures: tuple[float, np.ndarray]) -> BackgroundModel:
+    model = BackgroundModel()
+    for k, (at_s, image) in enumerate(pictures):
+        model.update(frame_of(image, at_s, k), NOBODY)
+    return model
+
+
+def error(model: BackgroundModel, image: np.ndarray) -> float:
+    plate = model.plate()
+    assert plate is not None
+    return float(np.abs(plate.image.astype(int) - image).mean())
+
+
+def test_light_that_changes_everywhere_is_followed_at_once_also_behind_people() -> None:
+    model = taught(*((float(k), room()) for k in range(5)))
+    dark = (room() * 0.7).astype(np.uint8)
+    model.update(frame_of(dark, 5.0, 5), np.array([[200, 60, 300, 340]], np.float32))
+    assert error(model, dark) < 2
+
+
+def test_a_lamp_over_a_part_of_the_picture_is_followed_within_half_a_minute() -> None:
+    lit = room().copy()
+    lit[:, :256] = np.clip(lit[:, :256].astype(int) + 60, 0, 255)
+    model = taught(*((float(k), room()) for k in range(5)), *((5.0 + k, lit) for k in range(25)))
+    assert error(model, lit) < 3
+
+
+def test_what_flickers_is_not_adopted() -> None:
+    image, masks, _ = draw((Person(300, 320, 200, (0, 0, 255), (255, 0, 0)),), shadow=0)
+    model = taught(*((float(k), room()) for k in range(6)))
+    for k in range(20):
+        model.update(frame_of(image if k % 4 == 0 else room(), 6.0 + k, 6 + k), NOBODY)
+    plate = model.plate()
+    assert plate is not None
+    assert np.abs(plate.image[masks[0]].astype(int) - room()[masks[0]]).mean() < 20
+
+
+def test_a_plate_is_brought_into_the_light_of_a_picture() -> None:
+    plate = Plate(room(), np.ones(room().shape[:2], bool))
+    bright = np.clip(room() * 1.2, 0, 255).astype(np.uint8)
+    moved = relit(plate, bright, NOBODY)
+    assert np.abs(moved.image.astype(int) - bright).mean() < 3 and (plate.image == room()).all()
+    unknown = Plate(room(), np.zeros(room().shape[:2], bool))
+    assert (relit(unknown, bright, NOBODY).image == room()).all()  # nothing to compare with

@@ -92,10 +92,21 @@ def test_a_tall_person_in_a_large_picture_is_worked_on_small(monkeypatch: pytest
     monkeypatch.setattr(cv2, "grabCut", lambda image, *more: sizes.append(image.shape) or real(image, *more))
     image, truth, boxes = draw(PEOPLE[:1])
     large = cv2.resize(image, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC)
-    masks = with_plate().segment(frame_of(large), boxes * 4)
-    assert max(h for h, _, _ in sizes) <= 320
     whole = cv2.resize(truth[0].astype(np.uint8), (WIDTH_PX * 4, HEIGHT_PX * 4)) > 0
-    assert masks.shape[1:] == whole.shape and iou(masks[0], whole) >= 0.88
+    masks = with_plate().segment(frame_of(large), boxes * 4)
+    assert not sizes and masks.shape[1:] == whole.shape and iou(masks[0], whole) >= 0.88
+    masks = GrabCutSegmenter().segment(frame_of(large), boxes * 4)
+    assert max(h for h, _, _ in sizes) <= 320 and iou(masks[0], whole) >= 0.8
+
+
+def test_light_that_has_changed_since_the_plate_does_no_harm() -> None:
+    image, truth, boxes = draw(PEOPLE)
+    dark = (image * 0.75).astype(np.uint8)
+    holes = np.ones((HEIGHT_PX, WIDTH_PX), bool)
+    holes[200:260, 480:520] = False  # behind the third person: GrabCut's way
+    for seen in (PLATE.seen, holes):
+        masks = GrabCutSegmenter(lambda camera, seen=seen: Plate(PLATE.image, seen)).segment(frame_of(dark), boxes)
+        assert np.mean([iou(a, b) for a, b in zip(masks, truth, strict=True)]) >= 0.88
 
 
 def test_a_plate_of_another_size_and_with_holes_is_fitted() -> None:

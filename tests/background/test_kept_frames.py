@@ -65,10 +65,12 @@ def test_only_a_clearly_better_frame_takes_the_place(tmp_path: Path, keeper: Fra
     assert keeper.counters["written"] == 2
 
 
-def test_a_track_is_written_at_most_once_in_half_a_second(keeper: FrameKeeper) -> None:
-    for step in range(11):  # 0.1 s apart, every one much better than the one before
-        see(keeper, 10 + step / 10, {1: 0.01 * 1.5**step})
-    assert keeper.counters["written"] == 3
+def test_a_young_track_is_written_five_times_a_second_at_most_and_later_twice(keeper: FrameKeeper) -> None:
+    written = []
+    for step in range(31):  # 0.1 s apart, every one much better than the one before
+        see(keeper, 10 + step / 10, {1: 0.001 * 1.25**step * 1.01})
+        written.append(keeper.pointer(1).captured_at_s)  # type: ignore[union-attr]
+    assert sorted(set(written)) == pytest.approx([10, 10.2, 10.4, 10.6, 10.8, 11.0, 11.5, 12.0, 12.5, 13.0])
 
 
 def test_tracks_share_one_file(tmp_path: Path, keeper: FrameKeeper) -> None:

@@ -1,9 +1,10 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from background_scene import HEIGHT_PX, PEOPLE, WIDTH_PX, Keep, MakeEvent
+from background_scene import HEIGHT_PX, PEOPLE, WIDTH_PX, Keep, MakeEvent, Person
 
 from pipeline.background import references
 from pipeline.background.files import read_image
@@ -143,12 +144,44 @@ def test_an_event_without_a_pointer_waits_for_a_kept_frame(
     assert keeper.retry(12) == [] and keeper.owed == 0
 
 
-def test_a_poor_picture_waits_for_a_better_one(keeper: ReferenceKeeper, keep: Keep, event: MakeEvent) -> None:
-    assert keeper.handle(event(1, "reentered", 5, frame=keep(at_s=10, quality=0.1))) is None
-    assert keeper.retry(11) == []
-    keep(at_s=11.5, quality=0.5)
-    (reference,) = keeper.retry(12)
-    assert reference.captured_at_s == 11.5
+CUT_OFF = Person(10, 330, 210, (40, 40, 190), (90, 50, 40))  # at the left edge
+COVERED = (PEOPLE[0], Person(140, 335, 215, (60, 160, 60), (40, 40, 40)))
+
+
+def test_a_poor_picture_waits_for_a_better_one_within_the_window(
+    keeper: ReferenceKeeper, keep: Keep, event: MakeEvent
+) -> None:
+    assert keeper.handle(event(1, "reentered", 5, frame=keep(at_s=10, quality=0.1))) is None  # visible from 10 on
+    assert keeper.retry(10.6) == [] and keeper.owed == 1
+    keep(at_s=10.6, quality=0.5)
+    (reference,) = keeper.retry(10.65)
+    assert reference.captured_at_s == 10.6
+    assert keeper.retry(20) == [] and keeper.owed == 0
+
+
+@pytest.mark.parametrize("people", [(CUT_OFF,), COVERED])
+def test_somebody_cut_off_or_covered_is_put_off_till_the_window_ends_and_bettered_after(
+    tmp_path: Path, keeper: ReferenceKeeper, keep: Keep, event: MakeEvent, people: tuple[Person, ...]
+) -> None:
+    assert keeper.handle(event(1, "reentered", 5, frame=keep(people, at_s=10))) is None
+    (first,) = keeper.retry(10 + references.WINDOW_S)
+    assert (first.captured_at_s, first.subjects[0].quality) == (10, 0.8)
+    assert keeper.owed == 0 and keeper.book.fresh("door", 5)
+    assert keeper.retry(11) == []  # the same again would be no better
+    keep(at_s=12)
+    (second,) = keeper.retry(12)
+    assert (second.captured_at_s, second.reason, second.identity_id) == (12, "reentered", 5)
+    assert keeper.counters["bettered"] == 1 and len(lines(tmp_path)) == 2
+    assert keeper.retry(13) == []
+
+
+def test_an_event_that_comes_after_the_window_takes_what_there_is(
+    keeper: ReferenceKeeper, keep: Keep, event: MakeEvent
+) -> None:
+    late = replace(event(1, "reentered", 5, frame=keep((CUT_OFF,), at_s=10)), decided_at_s=10 + references.WINDOW_S)
+    assert taken(keeper.handle(late)).captured_at_s == 10
+    assert keeper.retry(late.decided_at_s + references.WAIT_S) == []  # nothing better came: no failure
+    assert keeper.counters["given_up"] == 0 and keeper.retry(100) == []
 
 
 def test_a_poor_picture_is_used_when_no_better_one_comes(keeper: ReferenceKeeper, keep: Keep, event: MakeEvent) -> None:

@@ -7,6 +7,7 @@ from pipeline.config import CameraConfig, Config
 from pipeline.fitting.crops import CropStore, fused_again
 from pipeline.fitting.footage import FootageCamera, watch
 from pipeline.runtime.camera import CameraPipeline
+from pipeline.tracking.encoding_policy import EVENLY
 from pipeline.types import Detections, Frame
 from reid.crops import cut_crops
 from reid.handcrafted import HandcraftedEncoder
@@ -52,6 +53,7 @@ def watched(picture_of=None):
         head=head,
         on_crop=store.add,
         on_clip=store.note,
+        policy=EVENLY,
     )
     return watch([FootageCamera("door", Drawn(), pipeline)]), store, head, encoder
 
@@ -67,7 +69,7 @@ def test_every_crop_and_clip_is_told_so_that_the_same_head_makes_the_same_clips_
 
 def test_without_listeners_the_same_clips_are_made():
     encoder = HandcraftedEncoder(8)
-    parts = {"detector": OnePerson(), "encoder": encoder, "head": MeanHead(encoder.describe())}
+    parts = {"detector": OnePerson(), "encoder": encoder, "head": MeanHead(encoder.describe()), "policy": EVENLY}
     plain = watch([FootageCamera("door", Drawn(), CameraPipeline(CameraConfig("door", "none"), Config(), **parts))])
     told, *_ = watched()
     assert [c.sequence for c in plain.clips] == [c.sequence for c in told.clips]

@@ -17,7 +17,7 @@ from pipeline.scoring.clips import LabelledClip
 from pipeline.types import CameraState
 
 E = np.eye(6, dtype=np.float32)
-MATCHER = MatcherConfig()
+MATCHER = MatcherConfig(patience_s=1.5)
 ANYWHERE = Topology(())
 
 

@@ -54,6 +54,30 @@ def test_all_tracks_are_thinned_when_memory_is_full():
     assert all(len(set(np.diff(times(store, track_id)))) == 1 for track_id in range(10))
 
 
+def test_the_crops_after_a_cut_are_the_other_tracks():
+    store = filled(6)
+    store.split(key(track_id=0), key(track_id=7), 3.0)
+    assert (times(store), times(store, 7), store.total) == ([0, 1, 2, 3], [4, 5], 6)
+    store.add(key(track_id=7), crop(6.0), request())
+    assert times(store, 7) == [4, 5, 6] and store.total == 7
+
+
+def test_a_cut_of_a_thinned_track_leaves_both_evenly_thinned():
+    store = filled(100, KeptLimits(of_track=32))
+    store.split(key(track_id=0), key(track_id=7), 49.5)
+    for i in range(100, 120):
+        store.add(key(track_id=7), crop(float(i)), request())
+    assert len(set(np.diff(times(store)))) == len(set(np.diff(times(store, 7)))) == 1
+    assert store.total == 120 and times(store)[-1] < 50 <= times(store, 7)[0]
+
+
+def test_a_cut_after_which_nothing_came_or_of_an_unknown_track_changes_nothing():
+    store = filled(3)
+    store.split(key(track_id=0), key(track_id=7), 2.0)
+    store.split(key(track_id=5), key(track_id=8), 0.0)
+    assert times(store) == [0, 1, 2] and not times(store, 7) and not times(store, 8)
+
+
 def test_pictures_are_kept_when_asked_and_thinned_evenly_before_features_are():
     store = filled(64, KeptLimits(picture_bytes=20 * 24), pictures=True)
     with_picture = [c.number for c in store.crops_of(key(track_id=0)) if c.picture is not None]

@@ -192,6 +192,7 @@ def test_precision_recall_and_latency_are_as_worked_out_by_hand(empty_room):
     assert figures["latency_s_p50"] == pytest.approx(0.5)
     assert figures["latency_s_p95"] == pytest.approx(0.95)
     assert figures["reference_latency_s_p50"] is None
+    assert (figures["told_within_1_s"], figures["pictured_within_1_s"]) == (0.5, 0.0)  # of all four
 
 
 def test_exactly_one_second_is_near_enough(empty_room):

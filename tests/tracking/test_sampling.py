@@ -6,8 +6,17 @@ import numpy as np
 import pytest
 
 from pipeline.config import ReidConfig
+from pipeline.tracking.encoding_policy import EVENLY, EVENT
 from pipeline.tracking.quality import frame_qualities, sharpness
-from pipeline.tracking.sampling import MOST_CROPS, TALLEST_CROP_PX, ClipSampler, CropRequest, DueClip, evenly_spread
+from pipeline.tracking.sampling import (
+    CLOSE_CHUNKS,
+    MOST_CROPS,
+    TALLEST_CROP_PX,
+    ClipSampler,
+    CropRequest,
+    DueClip,
+    evenly_spread,
+)
 from pipeline.types import CropFeature, CropQuality, Frame, Tracks
 
 CONFIG = ReidConfig(clip_frames=4, first_clip_s=0.4, every_s=1.0, crop_every_s=0.25)
@@ -55,14 +64,14 @@ def feature(time_s: float, score_confidence: float = 1.0) -> CropFeature:
 
 
 def test_no_tracks_need_no_crops():
-    sampler = ClipSampler(CONFIG)
+    sampler = ClipSampler(CONFIG, EVENLY)
     assert sampler.offer(frame_at(0.0), Tracks.empty()) == []
     assert sampler.due_clips(10.0) == []
 
 
 @pytest.mark.parametrize("dt_s", [0.04, 0.1, 0.2])
 def test_the_first_clip_comes_first_clip_s_after_birth(dt_s):
-    _, clips = play(ClipSampler(CONFIG), steps(dt_s, 0.8))
+    _, clips = play(ClipSampler(CONFIG, EVENLY), steps(dt_s, 0.8))
     time_s, clip = clips[0]
     assert time_s == pytest.approx(0.4)
     assert clip.first_visible_s == 0.0
@@ -70,7 +79,7 @@ def test_the_first_clip_comes_first_clip_s_after_birth(dt_s):
 
 
 def test_birth_is_the_first_box_where_it_is_known():
-    sampler = ClipSampler(CONFIG)
+    sampler = ClipSampler(CONFIG, EVENLY)
     sampler.offer(frame_at(0.2), tracks_of(BOX), {1: 0.0})
     for request in sampler.offer(frame_at(0.4), tracks_of(BOX), {1: 0.0}):
         sampler.accept(request.track_id, encoded(request))
@@ -79,20 +88,20 @@ def test_birth_is_the_first_box_where_it_is_known():
 
 
 def test_a_chunk_gives_one_crop():
-    crops, _ = play(ClipSampler(CONFIG), steps(0.05, 5.0))
+    crops, _ = play(ClipSampler(CONFIG, EVENLY), steps(0.05, 5.0))
     chunks = [int((c.captured_at_s + 1e-4) // 0.25) for c in crops]
     assert chunks == sorted(set(chunks)) == list(range(20))
 
 
 def test_a_crop_is_asked_for_when_its_chunk_is_over_even_if_the_track_is_not_seen():
-    sampler = ClipSampler(CONFIG)
+    sampler = ClipSampler(CONFIG, EVENLY)
     assert sampler.offer(frame_at(0.0), tracks_of(BOX)) == []
     assert sampler.offer(frame_at(0.2), Tracks.empty()) == []
     assert [c.captured_at_s for c in sampler.offer(frame_at(0.3), Tracks.empty())] == [0.0]
 
 
 def test_the_best_candidate_of_a_chunk_is_chosen():
-    sampler = ClipSampler(CONFIG)
+    sampler = ClipSampler(CONFIG, EVENLY)
     sampler.offer(frame_at(0.0), tracks_of(BOX, confidence=0.5))
     sampler.offer(frame_at(0.1), tracks_of(BOX, confidence=0.9))
     sampler.offer(frame_at(0.2), tracks_of(BOX, confidence=0.7))
@@ -102,7 +111,7 @@ def test_the_best_candidate_of_a_chunk_is_chosen():
 
 
 def test_a_sharp_picture_is_chosen_before_a_flat_one():
-    sampler = ClipSampler(CONFIG)
+    sampler = ClipSampler(CONFIG, EVENLY)
     sampler.offer(frame_at(0.0, np.full_like(NOISE, 128)), tracks_of(BOX))
     sampler.offer(frame_at(0.1), tracks_of(BOX))
     (chosen,) = sampler.offer(frame_at(0.3), Tracks.empty())
@@ -110,7 +119,7 @@ def test_a_sharp_picture_is_chosen_before_a_flat_one():
 
 
 def test_a_damaged_picture_is_only_taken_when_there_is_no_other():
-    sampler = ClipSampler(CONFIG)
+    sampler = ClipSampler(CONFIG, EVENLY)
     sampler.offer(frame_at(0.0, damaged=True), tracks_of(BOX))
     sampler.offer(frame_at(0.1), tracks_of(BOX, confidence=0.3))
     sampler.offer(frame_at(0.2, damaged=True), tracks_of(BOX))
@@ -120,7 +129,7 @@ def test_a_damaged_picture_is_only_taken_when_there_is_no_other():
 
 def test_a_crop_is_a_small_copy_of_its_own():
     image = NOISE.copy()
-    sampler = ClipSampler(CONFIG)
+    sampler = ClipSampler(CONFIG, EVENLY)
     sampler.offer(frame_at(0.0, image), tracks_of((100.5, 50.25, 160.0, 250.0)))
     image[:] = 0
     (crop,) = sampler.offer(frame_at(0.3, image), Tracks.empty())
@@ -133,7 +142,7 @@ def test_a_crop_is_a_small_copy_of_its_own():
 
 def test_a_tall_crop_is_stored_smaller():
     image = np.zeros((1200, 800, 3), np.uint8)
-    sampler = ClipSampler(CONFIG)
+    sampler = ClipSampler(CONFIG, EVENLY)
     sampler.offer(frame_at(0.0, image), tracks_of((100, 100, 500, 1124)))
     (crop,) = sampler.offer(frame_at(0.3, image), Tracks.empty())
     assert crop.crop_frame.image.shape == (TALLEST_CROP_PX, 200, 3)
@@ -143,14 +152,14 @@ def test_a_tall_crop_is_stored_smaller():
 
 @pytest.mark.parametrize("box", [(700, 50, 760, 250), (-80, 50, -10, 250), (100, 50, 100, 50)])
 def test_a_box_without_pixels_gives_no_crop_and_does_not_use_up_its_chunk(box):
-    sampler = ClipSampler(CONFIG)
+    sampler = ClipSampler(CONFIG, EVENLY)
     sampler.offer(frame_at(0.0), tracks_of(box))
     sampler.offer(frame_at(0.1), tracks_of(BOX))
     assert [c.captured_at_s for c in sampler.offer(frame_at(0.3), Tracks.empty())] == [pytest.approx(0.1)]
 
 
 def test_clips_follow_every_s_and_never_repeat_without_news():
-    sampler = ClipSampler(CONFIG)
+    sampler = ClipSampler(CONFIG, EVENLY)
     _, clips = play(sampler, steps(0.1, 2.6))
     assert [time_s for time_s, _ in clips] == pytest.approx([0.4, 1.4, 2.4])
     assert [len(clip.crops) for _, clip in clips] == [2, 4, 4]
@@ -161,7 +170,7 @@ def test_clips_follow_every_s_and_never_repeat_without_news():
 
 
 def test_a_clip_waits_for_the_first_encoded_crop():
-    sampler = ClipSampler(CONFIG)
+    sampler = ClipSampler(CONFIG, EVENLY)
     requests = [r for t in steps(0.1, 1.0) for r in sampler.offer(frame_at(t), tracks_of(BOX))]
     assert sampler.due_clips(1.0) == []
     sampler.accept(1, encoded(requests[0]))
@@ -169,7 +178,7 @@ def test_a_clip_waits_for_the_first_encoded_crop():
 
 
 def test_the_last_clip_of_a_short_track_holds_the_open_crop():
-    sampler = ClipSampler(CONFIG)
+    sampler = ClipSampler(CONFIG, EVENLY)
     sampler.offer(frame_at(0.0), tracks_of(BOX))
     assert sampler.last_clip(1) is None
     (request,) = sampler.flush(1)
@@ -182,7 +191,7 @@ def test_the_last_clip_of_a_short_track_holds_the_open_crop():
 
 
 def test_a_forgotten_track_leaves_nothing_and_its_late_crops_are_dropped():
-    sampler = ClipSampler(CONFIG)
+    sampler = ClipSampler(CONFIG, EVENLY)
     sampler.offer(frame_at(0.0), tracks_of(BOX))
     (request,) = sampler.flush(1)
     sampler.forget(1)
@@ -194,7 +203,7 @@ def test_a_forgotten_track_leaves_nothing_and_its_late_crops_are_dropped():
 
 
 def test_tracks_do_not_share_crops():
-    crops, clips = play(ClipSampler(CONFIG), steps(0.1, 1.0), tracks_of(BOX, (400, 60, 460, 240)))
+    crops, clips = play(ClipSampler(CONFIG, EVENLY), steps(0.1, 1.0), tracks_of(BOX, (400, 60, 460, 240)))
     assert {c.track_id for c in crops} == {1, 2}
     assert [(t, clip.track_id) for t, clip in clips] == [(0.4, 1), (0.4, 2)]
     assert clips[0][1].crops[0].quality.height_px == 200
@@ -202,7 +211,7 @@ def test_tracks_do_not_share_crops():
 
 
 def test_memory_is_bounded_and_stays_even_in_time():
-    sampler = ClipSampler(CONFIG)
+    sampler = ClipSampler(CONFIG, EVENLY)
     _, clips = play(sampler, steps(0.25, 100.0))
     stored = sampler._tracks[1].crops
     assert len(stored) == MOST_CROPS
@@ -215,7 +224,7 @@ def test_memory_is_bounded_and_stays_even_in_time():
 
 
 def test_thinning_keeps_the_better_of_two_neighbours():
-    sampler = ClipSampler(CONFIG)
+    sampler = ClipSampler(CONFIG, EVENLY)
     sampler.offer(frame_at(0.0), tracks_of(BOX))
     good = set(range(1, 100, 3))
     for i in range(100):
@@ -225,7 +234,7 @@ def test_thinning_keeps_the_better_of_two_neighbours():
 
 
 def test_two_runs_are_equal():
-    runs = [play(ClipSampler(CONFIG), steps(0.1, 3.0), tracks_of(BOX, (110, 60, 170, 240))) for _ in range(2)]
+    runs = [play(ClipSampler(CONFIG, EVENLY), steps(0.1, 3.0), tracks_of(BOX, (110, 60, 170, 240))) for _ in range(2)]
     described = [[(t, clip.track_id, [c.captured_at_s for c in clip.crops]) for t, clip in clips] for _, clips in runs]
     assert described[0] == described[1]
 
@@ -273,7 +282,7 @@ def test_sharpness_of_a_flat_or_empty_crop_is_nothing_and_blur_lowers_it():
 def test_a_candidate_that_cannot_win_costs_no_sharpness(monkeypatch):
     calls = []
     monkeypatch.setattr("pipeline.tracking.sampling.sharpness", lambda crop: calls.append(1) or 1e9)
-    sampler = ClipSampler(replace(CONFIG, crop_every_s=10.0, first_clip_s=10.0))
+    sampler = ClipSampler(replace(CONFIG, crop_every_s=10.0, first_clip_s=10.0), EVENLY)
     sampler.offer(frame_at(0.0), tracks_of(BOX, confidence=0.9))
     sampler.offer(frame_at(0.1), tracks_of(BOX, confidence=0.5))
     assert len(calls) == 1
@@ -281,7 +290,7 @@ def test_a_candidate_that_cannot_win_costs_no_sharpness(monkeypatch):
 
 def sampled(until_s: float) -> ClipSampler:
     """One track, ten frames a second, encoded at once; its clips made as they came due."""
-    sampler = ClipSampler(CONFIG)
+    sampler = ClipSampler(CONFIG, EVENLY)
     play(sampler, steps(0.1, until_s))
     return sampler
 
@@ -349,3 +358,74 @@ def test_splitting_a_track_nobody_knows_changes_nothing():
     sampler.split(9, 10, after_s=0.5, born_s=0.6)
     assert sampler.last_clip(10) is None
     assert sampler.flush(10) == []
+
+
+def crops_at(sampler: ClipSampler, times_s, tracks: Tracks, doubtful=lambda time_s: ()) -> list[float]:
+    """When the crops that came due were taken; clips are made as they come due."""
+    found = []
+    for time_s in times_s:
+        for request in sampler.offer(frame_at(time_s), tracks, doubtful=doubtful(time_s)):
+            found.append(round(request.captured_at_s, 2))
+            sampler.accept(request.track_id, encoded(request))
+        sampler.due_clips(time_s)
+    return sorted(found)
+
+
+def test_looks_at_a_track_become_rare_as_it_goes_on():
+    found = crops_at(ClipSampler(CONFIG), steps(0.1, 60.0), tracks_of(BOX))
+    assert found[0] == 0.0 and len(found) <= 11
+    gaps_s = np.diff(found[2:])
+    assert gaps_s.max() <= 2 * EVENT.longest_s and len([t for t in found if t < 6.0]) <= 4
+
+
+def test_the_first_picture_of_a_whole_person_is_not_held_back():
+    at_edge, whole = tracks_of((0, 50, 40, 250)), tracks_of(BOX)
+    sampler = ClipSampler(CONFIG)
+    for time_s in (0.0, 0.1, 0.2):
+        assert sampler.offer(frame_at(time_s), at_edge) == []
+    (request,) = sampler.offer(frame_at(0.3), whole)
+    assert request.captured_at_s == 0.3
+    sampler.accept(1, encoded(request))
+    assert [taken(clip) for clip in sampler.due_clips(0.3)] == [[0.3]]
+
+
+def test_somebody_who_is_never_whole_gives_the_first_clip_when_it_is_due():
+    sampler = ClipSampler(CONFIG)
+    assert crops_at(sampler, steps(0.1, 0.4), tracks_of((0, 50, 40, 250)))
+    assert sampler.last_clip(1) is None  # it was made
+
+
+def test_a_doubt_is_settled_by_three_crops_and_not_again_at_once():
+    sampler = ClipSampler(CONFIG)
+    calm = crops_at(ClipSampler(CONFIG), steps(0.1, 12.0), tracks_of(BOX))
+    found = crops_at(sampler, steps(0.1, 12.0), tracks_of(BOX), lambda t: {1} if t >= 8.0 else ())
+    close = [t for t in found if 8.0 <= t < 9.0]
+    assert len(close) == CLOSE_CHUNKS and np.diff(close).max() <= 0.35
+    assert min(t for t in found if t > 9.0) >= 8.0 + EVENT.doubt_every_s  # the best of the chunk then open is of 9.0 s
+    assert [t for t in found if t < 6.0] == [t for t in calm if t < 6.0]
+
+
+def test_a_close_look_that_is_broken_off_goes_on_when_there_is_doubt_again():
+    doubt = {8.0, 8.1, 8.2, 8.3, 9.0, 9.1, 9.2, 9.3, 9.4, 9.5}
+    found = crops_at(
+        ClipSampler(CONFIG), steps(0.1, 10.3), tracks_of(BOX), lambda t: {1} if round(t, 1) in doubt else ()
+    )
+    assert len([t for t in found if t >= 8.0]) == CLOSE_CHUNKS
+
+
+def test_a_doubt_about_a_track_that_is_not_there_is_nothing():
+    assert ClipSampler(CONFIG).offer(frame_at(0.0), Tracks.empty(), doubtful=(7,)) == []
+
+
+def test_poor_crops_are_encoded_where_there_are_hardly_any_others():
+    hidden = tracks_of(BOX, (110, 50, 170, 250))
+    found = crops_at(ClipSampler(CONFIG), steps(0.1, 12.0), hidden)
+    assert 2 <= len(found) <= 8 and found.count(found[0]) == 2  # both people, at long intervals
+
+
+def test_a_clip_says_every_second_where_a_track_is_even_without_a_new_crop():
+    sampler = ClipSampler(CONFIG)
+    _, clips = play(sampler, steps(0.1, 12.0))
+    times_s = [time_s for time_s, _ in clips]
+    assert max(np.diff(times_s)) <= CONFIG.every_s + 0.11
+    assert [clip for _, clip in play(sampler, [13.5, 14.5, 15.5], Tracks.empty())[1]] == []  # out of sight
