@@ -458,6 +458,10 @@ class IdentityEvent:
         previous_key: for continued and reentered: the track before.
         name: renamed: the new name; otherwise the one the identity has.
         by: who decided.
+        exit_camera_id, exit_at_s: for handed_over, reentered and continued: where and when the identity had been seen
+            last before: in this camera, or, handed over, in the other one.
+        confidence: of a decision of the matcher: how sure it is among who was chosen, the runner-up and nobody known,
+            0 to 1 (`pipeline.identity.rules.confidence_of`).
     """
 
     sequence: int
@@ -475,6 +479,9 @@ class IdentityEvent:
     name: str | None = None
     frame: FramePointer | None = None
     by: Literal["matcher", "operator"] = "matcher"
+    exit_camera_id: str | None = None
+    exit_at_s: float | None = None
+    confidence: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,7 @@ __all__ = [
     "reference_to_json",
 ]
 
-SCHEMA = 2
+SCHEMA = 3
 MAX_ARRAY_BYTES = 64 << 20  # 64 MiB: a track of 20 hours at 25 boxes a second
 
 KINDS: dict[str, type] = {

@@ -11,7 +11,7 @@ from pipeline.bus.plain import parse_json, read_plain, write_plain
 from pipeline.errors import DecodeError
 from pipeline.types import IdentityEvent, ReferenceFrame
 
-LINE_SCHEMA = 2
+LINE_SCHEMA = 3
 
 # Digits after the point. Times: microseconds, about what a float64 of Unix seconds holds. Boxes: hundredths of a pixel.
 _TIME_DIGITS = 6

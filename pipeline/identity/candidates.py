@@ -47,7 +47,7 @@ class Reach:
     most: int = 100
     hops: int = 2
     slack: float = 0.5
-    further: int = 100
+    further: int = 50
 
     def __post_init__(self) -> None:
         if self.most < 1 or self.hops < 0 or self.slack < 0 or self.further < 0:

@@ -12,9 +12,9 @@ from pipeline.identity.entries import came_in_with
 from pipeline.identity.memory import SiteMemory
 from pipeline.identity.order import is_past
 from pipeline.identity.revise import Correction
-from pipeline.identity.rules import PresenceRules, bring_up_to_date
+from pipeline.identity.rules import Appearance, PresenceRules, bring_up_to_date, confidence_of
 from pipeline.identity.state import IdentityState, TrackState, Visit
-from pipeline.types import EventKind, IdentityEvent
+from pipeline.types import EventKind, Evidence, IdentityEvent
 
 _MINUTE_S = 60.0  # what has expired is looked for at full minutes of message time
 
@@ -51,7 +51,7 @@ class Ledger:
         """A track's first identity; returns it, None for a track that cannot be told."""
         track = decision.track
         if decision.unknown:
-            self._say("unknown", 0, track, now_s, evidence=decision.evidence)
+            self._say("unknown", 0, track, now_s, **self._grounds(decision.evidence))
             self._memory.mute_track(track)
             return None
         identity = self._identity(decision.identity_id, track)
@@ -65,12 +65,10 @@ class Ledger:
             identity.identity_id,
             track,
             now_s,
-            evidence=decision.evidence,
-            absent_s=_rounded(appearance.absent_s),
-            via=appearance.via,
-            previous_key=appearance.previous_key,
             name=identity.name,
             at_s=appearance.at_s,
+            **_arrival(appearance),
+            **self._grounds(decision.evidence),
         )
         self._refresh(identity)
         return identity.identity_id
@@ -79,9 +77,9 @@ class Ledger:
         """A change of mind; returns the identities that it is about."""
         if correction.kind == "merged" and correction.to_id is not None:
             gone, into = (self._memory.identities[i] for i in (correction.identity_id, correction.to_id))
-            self.merge(gone, into, now_s, evidence=correction.evidence)
+            self.merge(gone, into, now_s, **self._grounds(correction.evidence))
             return (into.identity_id,)
-        to_id = self.part(correction.tracks, correction.to_id, now_s, evidence=correction.evidence)
+        to_id = self.part(correction.tracks, correction.to_id, now_s, **self._grounds(correction.evidence))
         return (correction.identity_id, to_id) if correction.identity_id in self._memory.identities else (to_id,)
 
     def merge(self, gone: IdentityState, into: IdentityState, now_s: float, **about: Any) -> None:
@@ -104,17 +102,7 @@ class Ledger:
         )
         self._events.append(event)
         for track, appearance in returns:
-            self._say(
-                "reentered",
-                into.identity_id,
-                track,
-                now_s,
-                absent_s=_rounded(appearance.absent_s),
-                via=appearance.via,
-                previous_key=appearance.previous_key,
-                name=into.name,
-                **about,
-            )
+            self._say("reentered", into.identity_id, track, now_s, name=into.name, **_arrival(appearance), **about)
         self._refresh(into)
 
     def part(self, tracks: Sequence[TrackState], to_id: int | None, now_s: float, **about: Any) -> int:
@@ -284,6 +272,11 @@ class Ledger:
                 self._agenda.put(due_s, "left", visit_subject(visit.camera_id, identity.identity_id))
         self._watch(identity)
 
+    def _grounds(self, evidence: Evidence) -> dict[str, Any]:
+        """Why something was decided, and how surely."""
+        sure = confidence_of(evidence, self._config.margin)
+        return {"evidence": evidence, "confidence": None if sure is None else round(sure, 4)}
+
     def _announce(self, kind: EventKind, identity_id: int, now_s: float, **about: Any) -> None:
         """An operator's word about a whole identity."""
         sequence = self._memory.next_sequence()
@@ -309,6 +302,17 @@ def due_left(identity: IdentityState, camera_id: str, rules: PresenceRules, now_
     visit = identity.visits.get(camera_id)
     due_s = rules.due_s(visit) if visit is not None else None
     return due_s if due_s is not None and is_past(due_s, now_s) else None
+
+
+def _arrival(appearance: Appearance) -> dict[str, Any]:
+    """What an event says of where the identity was before."""
+    return {
+        "absent_s": _rounded(appearance.absent_s),
+        "via": appearance.via,
+        "previous_key": appearance.previous_key,
+        "exit_camera_id": appearance.exit_camera_id,
+        "exit_at_s": _rounded(appearance.exit_at_s),
+    }
 
 
 def _rounded(value_s: float | None) -> float | None:

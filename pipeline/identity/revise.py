@@ -248,5 +248,5 @@ def _mean(distances: FloatArray, a: Sequence[int], b: Sequence[int]) -> float:
 
 
 def due_again(track: TrackState) -> bool:
-    """Whether enough clips came since a track's link was last looked at: as many again."""
-    return track.clips >= max(2, 2 * track.reviewed)
+    """Whether enough clips came since a track's link was last looked at: a second one, then three times as many."""
+    return track.clips >= (2 if track.reviewed < 2 else 3 * track.reviewed)

@@ -13,9 +13,9 @@ from pipeline.types import Evidence, IdentityEvent
 
 def test_a_line_has_every_key_in_a_fixed_order_and_null_for_what_is_unknown() -> None:
     assert event_to_json(IdentityEvent(1, "forgotten", 7, None, 1.0, 2.0)) == (
-        '{"schema":2,"sequence":1,"kind":"forgotten","identity_id":7,"key":null,"at_s":1.0,"decided_at_s":2.0,'
+        '{"schema":3,"sequence":1,"kind":"forgotten","identity_id":7,"key":null,"at_s":1.0,"decided_at_s":2.0,'
         '"emitted_at_s":null,"evidence":null,"absent_s":null,"via":[],"other_identity_id":null,"previous_key":null,'
-        '"name":null,"frame":null,"by":"matcher"}'
+        '"name":null,"frame":null,"by":"matcher","exit_camera_id":null,"exit_at_s":null,"confidence":null}'
     )
 
 
@@ -61,8 +61,8 @@ def test_reading_and_writing_again_gives_the_same_line(at_s: float, distance: fl
         "{}",
         "null",
         "[1]",
-        '{"schema":2}',
-        event_to_json(event()).replace('"schema":2', '"schema":1'),
+        '{"schema":3}',
+        event_to_json(event()).replace('"schema":3', '"schema":1'),
         event_to_json(event())[:-1],
         reference_to_json(reference()),
     ],

@@ -136,7 +136,7 @@ def test_what_is_there_is_not_written_over_and_another_log_is_not_appended_to(pa
     write(path, 1)
     with pytest.raises(OutputError, match="exists"):
         LogWriter(path, HEADER)
-    for other in ({"log": "other"}, {"schema": 2}, {"site": "hall"}):
+    for other in ({"log": "other"}, {"schema": 3}, {"site": "hall"}):
         with pytest.raises(DecodeError, match=f"{next(iter(other))} .* and not"):
             LogWriter(path, {**HEADER, **other}, append=True)
     assert numbers(path) == [0]

@@ -110,7 +110,7 @@ def out_dir(tmp_path):
         crop.write_bytes(b"picture")
     (out / "references").mkdir()
     (out / "references" / "references.jsonl").write_text(
-        '{"schema":2,"camera_id":"door","captured_at_s":0.7,"image":"a","mask":"b","identity_id":1,'
+        '{"schema":3,"camera_id":"door","captured_at_s":0.7,"image":"a","mask":"b","identity_id":1,'
         '"subjects":[{"identity_id":1,"value":1},{"identity_id":2,"value":2},{"identity_id":0,"value":3}]}\n'
     )
     return out

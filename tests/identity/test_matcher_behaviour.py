@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from identity_site import COLOURS, CONFIG, Camera, Site, make, near, told, visit
+from identity_site import COLOURS, CONFIG, Camera, Site, make, near, play, told, visit, walk
 
 from pipeline.config import MatcherConfig, TopologyConfig
 from pipeline.errors import DecodeError
@@ -396,3 +396,15 @@ def test_a_quiet_hour_with_somebody_in_the_picture_is_passed_over_in_a_few_steps
     monkeypatch.setattr(Matcher, "_handle_cell", lambda self, cell: (handled.append(cell), handle(self, cell)))
     site.feed(door.tick(3600.0, 1))
     assert len(handled) < 150
+
+
+def test_a_return_says_where_and_when_the_person_was_last_and_how_sure_it_is():
+    tracks = [walk("door", 1, 0.0, 10.0, RED), walk("hall", 1, 15.0, 20.0, RED), walk("door", 2, 40.0, 50.0, RED)]
+    site = play([*tracks, walk("hall", 2, 0.0, 50.0, BLUE)], 70.0)
+    told = {e.key: e for e in site.events if e.kind in ("handed_over", "reentered")}
+    over, back = told[tracks[1].key], told[tracks[2].key]
+    assert (over.exit_camera_id, over.exit_at_s) == ("door", pytest.approx(10.0, abs=1.0))
+    assert (back.exit_camera_id, back.exit_at_s) == ("door", pytest.approx(back.at_s - back.absent_s))
+    assert back.via == ("hall",) and 0.9 < back.confidence <= 1.0
+    (new,) = [e for e in site.events if e.kind == "entered" and e.identity_id == 2]
+    assert new.exit_camera_id is None and new.exit_at_s is None

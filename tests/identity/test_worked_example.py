@@ -167,10 +167,11 @@ def test_the_first_line_is_exactly_this_json():
 
 
 FIRST_LINE = (
-    '{"schema":2,"sequence":1,"kind":"entered","identity_id":1,"key":{"camera_id":"door","epoch":"1","track_id":1},'
+    '{"schema":3,"sequence":1,"kind":"entered","identity_id":1,"key":{"camera_id":"door","epoch":"1","track_id":1},'
     '"at_s":0.0,"decided_at_s":1.6,"emitted_at_s":null,"evidence":{"distance":null,"threshold":0.4,"runner_up":null,'
     '"transit_prior":1.0,"excluded":[],"clips":2,"late":false,"cost":null,"place_m":null,"basis":["appearance"]},'
-    '"absent_s":null,"via":[],"other_identity_id":null,"previous_key":null,"name":null,"frame":null,"by":"matcher"}'
+    '"absent_s":null,"via":[],"other_identity_id":null,"previous_key":null,"name":null,"frame":null,"by":"matcher",'
+    '"exit_camera_id":null,"exit_at_s":null,"confidence":null}'
 )
 
 
