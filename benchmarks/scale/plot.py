@@ -6,6 +6,7 @@ from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 # Okabe and Ito's colours (2008), told apart by people with any of the common colour blindnesses.
 _BLUE, _ORANGE, _VERMILION, _GREY = "#0072b2", "#e69f00", "#d55e00", "#9aa3b2"
@@ -46,6 +47,9 @@ def draw(path: Path, points: Sequence[Point], within: Sequence[tuple[int, float]
     for axes in (left, right):
         axes.set_xlabel("identities")
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_yscale("log")
         axes.grid(color="#e3e7ee")
         axes.spines[["top", "right"]].set_visible(False)
