@@ -7,7 +7,7 @@ interrupted can be run again and finishes. Every file is replaced in one step; r
 import json
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +60,7 @@ def erase_identity_files(
     rows = _boxes_by_frame(out_dir, person)
     _erase_videos(work, rows, keys, frames or {})
     boxes = {camera: np.concatenate(list(found.values())) for camera, found in rows.items()}
+    _erase_cut_outs(work, set(rows) | {key.camera_id for key in keys})
     erase_references(work, PlateFolder(out_dir), boxes)
     _erase_crops(work)
     _erase_kept(work, keys)
@@ -112,6 +113,18 @@ def _erase_videos(
         else:
             work.counts["videos_pixelated"] += 1
             work.files.add(f"overlay/{path.name}")
+
+
+def _erase_cut_outs(work: Erasure, seen_in: Collection[str]) -> None:
+    """Remove what `background` cut out of the videos of cameras that saw the person; it can be made again."""
+    for path in sorted((work.out_dir / "background").glob("*")):
+        if path.stem.rpartition("_")[0] not in seen_in:
+            continue
+        for file in sorted(path.glob("*")) if path.is_dir() else [path]:
+            work.remove(file, "cut_outs")
+        if path.is_dir():
+            shutil.rmtree(path)
+        work.notes.append(f"background/{path.name} was removed: it may show the person")
 
 
 def _spread(boxes: Mapping[int, FloatArray]) -> dict[int, FloatArray]:

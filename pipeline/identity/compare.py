@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.config import MatcherConfig
-from pipeline.identity.appearance import Appearance
 from pipeline.identity.constraints import Exclusion, Topology, overlap_s
+from pipeline.identity.look_distances import LookDistances
 from pipeline.identity.memory import SiteMemory
 from pipeline.identity.state import TrackState
 from pipeline.identity.transits import FLOOR
@@ -152,7 +152,7 @@ class Comparer:
         self._far = threshold + config.margin
         self._hopeless = threshold + (_MOST_FOR + 1) * config.margin
         self._memory = memory
-        self._appearance = Appearance(memory)
+        self._looks = LookDistances(memory)
         self._topology = topology
         self._exclusion = exclusion
 
@@ -163,7 +163,7 @@ class Comparer:
             without: tracks of the candidates that do not speak; the track itself never does.
         """
         silent = {track.key, *without}
-        distance = self._appearance.distances(track, candidates, silent)
+        distance = self._looks.distances(track, candidates, silent)
         cost = np.where(np.isfinite(distance), distance, NEVER).astype(np.float32)
         circumstances: dict[int, Circumstances] = {}
         reasons: dict[int, str] = {}
@@ -298,4 +298,4 @@ class Comparer:
 
     def to_tracks(self, track: TrackState, others: Sequence[TrackState]) -> FloatArray:
         """(N,) of how a track looks from how others do."""
-        return self._appearance.between(track, others)
+        return self._looks.between(track, others)

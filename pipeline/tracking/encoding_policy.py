@@ -1,9 +1,9 @@
 """When the people of a camera are looked at: which of their crops pass the backbone, and when a clip is told.
 
-`event`: a track is looked at from its birth on, so that who comes back is told within the first second; then ever more
-rarely, and closely again whenever something may have exchanged people. `poll`, the plain idea that it is measured
-against: everybody in the picture is looked at every so many seconds, more often while somebody is missing, and in
-between nobody is.
+`event`: a track is looked at from its birth on, so that who comes back is told within the first second; then evenly
+(`EVENLY`), or ever more rarely and closely again whenever something may have exchanged people (`EVENT`). `poll`, the
+plain idea that it is measured against: everybody in the picture is looked at every so many seconds, more often while
+somebody is missing, and in between nobody is.
 """
 
 from dataclasses import dataclass

@@ -385,3 +385,21 @@ def test_an_erasure_that_was_interrupted_can_be_run_again(
     erase_identity_files(tmp_path, 5, {"door": PICTURES})
     assert not erase_rows.read_rows(tmp_path / "tracks/door.txt").of(frozenset({5})).any()
     assert [e["identity_id"] for e in events(tmp_path)] == [6]
+
+
+def test_cut_outs_of_cameras_that_saw_the_person_go_and_others_stay(tmp_path: Path) -> None:
+    write_rows(tmp_path, "tracks", [row(1, 5, 0)])
+    folder = tmp_path / "background"
+    for name in (
+        "door_green.mp4",
+        "door_green.json",
+        "door_alpha/000001.png",
+        "hall_removed.mp4",
+        "back_door_green.mp4",
+    ):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"picture")
+    report = erase_identity_files(tmp_path, 5)
+    assert sorted(p.name for p in folder.iterdir()) == ["back_door_green.mp4", "hall_removed.mp4"]
+    assert report.counts["cut_outs"] == 3 and any("door_alpha" in note for note in report.notes)
+    assert "cut_outs" not in erase_identity_files(tmp_path, 5).counts

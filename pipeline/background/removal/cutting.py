@@ -8,7 +8,7 @@ import numpy as np
 from pipeline.background.background_model import Plate, enlarged
 from pipeline.background.removal.carrying import Carrier
 from pipeline.background.removal.evidence import without_specks
-from pipeline.background.removal.light import light_of
+from pipeline.background.removal.lit_plate import light_of
 from pipeline.background.removal.person import REACH, Person, Sight, Weights
 from pipeline.background.removal.tracks import Cutout
 from pipeline.background.removal.view import BoolMask, FloatMap, View, view_of

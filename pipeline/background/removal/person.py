@@ -12,7 +12,7 @@ from pipeline.background.removal.colours import (
     surroundings_log_density,
 )
 from pipeline.background.removal.evidence import background_log_density, guided
-from pipeline.background.removal.light import Lit
+from pipeline.background.removal.lit_plate import Lit
 from pipeline.background.removal.portrait import Portrait
 from pipeline.background.removal.shape import ShapeModel
 from pipeline.background.removal.view import BoolMask, FloatMap, View

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.background.removal.light import Lit
+from pipeline.background.removal.lit_plate import Lit
 from pipeline.background.removal.view import BoolMask
 from pipeline.types import FloatArray, Frame, ImageArray
 

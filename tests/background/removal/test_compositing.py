@@ -8,7 +8,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from walking import empty_room, frame_of, known_plate
 
 from pipeline.background.removal.compositing import GREEN, alpha, on_green, removed, with_alpha
-from pipeline.background.removal.light import light_of
+from pipeline.background.removal.lit_plate import light_of
 from pipeline.background.removal.tracks import CutFrame, Cutout
 
 NOBODY = np.zeros((0, 4), np.float32)

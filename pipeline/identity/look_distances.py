@@ -27,7 +27,7 @@ class _Known:
     distances: FloatArray
 
 
-class Appearance:
+class LookDistances:
     """Distances of looks between tracks and identities of a memory."""
 
     def __init__(self, memory: SiteMemory) -> None:

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from identity_site import COLOURS, near
 
-from pipeline.identity.appearance import Appearance
 from pipeline.identity.gallery import Feature, Features, MatrixGallery
+from pipeline.identity.look_distances import LookDistances
 from pipeline.identity.memory import SiteMemory
 from pipeline.identity.state import TrackState
 from pipeline.types import TrackKey
@@ -60,13 +60,13 @@ def test_a_pair_is_as_far_apart_alone_as_among_a_thousand(asked):
 
 def test_nobody_to_compare_with_gives_nothing():
     people = People()
-    assert Appearance(people.memory).distances(people.track(RED), [], ()).shape == (0,)
+    assert LookDistances(people.memory).distances(people.track(RED), [], ()).shape == (0,)
 
 
 def test_a_track_without_features_is_far_from_everybody_until_it_has_some():
     people = People()
     identity, _ = people.person(RED)
-    looks, track = Appearance(people.memory), people.track()
+    looks, track = LookDistances(people.memory), people.track()
     assert looks.distances(track, [identity.identity_id], ()).tolist() == [np.inf]
     people.memory.learn(track, feature(RED), 0.1)
     assert looks.distances(track, [identity.identity_id], ()) == pytest.approx([0.0], abs=1e-3)
@@ -77,7 +77,7 @@ def test_features_of_another_model_are_not_compared():
     identity, _ = people.person(RED)
     track = people.track(RED)
     track.model_id = "another"
-    assert Appearance(people.memory).distances(track, [identity.identity_id], ()).tolist() == [np.inf]
+    assert LookDistances(people.memory).distances(track, [identity.identity_id], ()).tolist() == [np.inf]
 
 
 def test_tracks_that_shall_not_speak_do_not_and_do_again():
@@ -85,7 +85,7 @@ def test_tracks_that_shall_not_speak_do_not_and_do_again():
     identity, first = people.person(RED)
     second = people.track(BLUE)
     people.memory.link(second, identity.identity_id)
-    looks, track, ids = Appearance(people.memory), people.track(BLUE), [identity.identity_id]
+    looks, track, ids = LookDistances(people.memory), people.track(BLUE), [identity.identity_id]
     both = looks.distances(track, ids, ())
     without = looks.distances(track, ids, (second.key,))
     assert both[0] < without[0] and looks.distances(track, ids, (first.key,))[0] <= both[0]
@@ -103,7 +103,7 @@ def test_whatever_happens_what_is_remembered_is_what_would_be_found_anew(changes
     memory = people.memory
     tracks = [people.person(near(COLOURS[i % 5], 0.2))[1] for i in range(6)]
     tracks += [people.track(near(COLOURS[i], 0.3)) for i in range(6)]
-    looks = Appearance(memory)
+    looks = LookDistances(memory)
     for what, which, whom in changes:
         change(memory, tracks[which], sorted(memory.identities), what, whom, rng)
         ids = sorted(memory.identities)
@@ -112,7 +112,7 @@ def test_whatever_happens_what_is_remembered_is_what_would_be_found_anew(changes
             if track.key in memory.tracks:
                 silent = {track.key} if whom % 2 else {track.key, tracks[whom].key}
                 known = looks.distances(track, ids, silent)
-                assert known.tobytes() == Appearance(memory).distances(track, ids, silent).tobytes()
+                assert known.tobytes() == LookDistances(memory).distances(track, ids, silent).tobytes()
 
 
 def change(memory, track, ids, what, whom, rng):
