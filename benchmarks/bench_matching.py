@@ -7,12 +7,14 @@
 `prepare` records each footage once with the detector's boxes and once with ground-truth boxes (interpolated between
 annotated frames, ids taken off). Then, on every site, scored by pipeline.scoring:
 
-    ours      the matcher over the recorded messages, threshold chosen on the other clips; and with the stored one
+    ours      the matcher over the recorded messages, threshold chosen on the other clips by the rule by which the
+              stored one is (bench_thresholds.py); and with the stored one
     greedy    nearest neighbour, the OpenVINO multi-camera demo's rule; one threshold, chosen on the other clips
     cluster   constrained clustering of the whole recording with the best threshold for that very ground truth
     ceiling   ids given by the ground truth on the same tracks; "clips": on those of them that have a clip to go by
 
-A clip, when thresholds are chosen: lab4cam with all its pairs, PETS with its halves, one_by_one, each generated site.
+A clip, when thresholds are chosen: lab4cam with all its pairs, PETS with its halves, one_by_one; greedy's for generated
+sites are chosen on other generated ones where those are swept.
 Links are correct/false/missed, one decision a track; at-once: tracks of two people under one id in one camera.
 
 Decisions: false links as a share of all links at the least threshold that finds 70 % of the true ones (as finally
@@ -24,7 +26,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
@@ -33,6 +35,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+from bench_thresholds import left_out_thresholds
 from matching.operating import RateRow, rate_rows
 from matching.preparing import make_pets_halves, prepare_footage
 from matching.sites import BOXES, Footage, Site, generated_footage, real_footage, recording_folder, sites_of
@@ -48,17 +51,29 @@ class Outcome:
     rates: list[RateRow]
 
 
-def run(sites: Sequence[Site], arguments: argparse.Namespace) -> Outcome:
-    """Sweep all sites of one kind of boxes, and report on those that are wanted."""
+def run(sites: Sequence[Site], left_out: Mapping[str, float], arguments: argparse.Namespace) -> Outcome:
+    """Sweep all sites of one kind of boxes, and report on those that are wanted.
+
+    Args:
+        left_out: clip -> our threshold, chosen on the others.
+    """
     wanted = [site for site in sites if not arguments.sites or any(word in site.label for word in arguments.sites)]
     labels = {site.label for site in wanted if _rates_wanted(site, arguments.rates)}
     with ProcessPoolExecutor(arguments.jobs, mp_context=get_context("spawn")) as pool:
         chosen_on = [site for site in sites if not (site.variant or site.is_generated)]
         swept = [] if arguments.quick else [site for site in sites if site in chosen_on or site.label in labels]
         sweeps = list(pool.map(sweep, swept))
-        chosen = [{way: chosen_elsewhere(sweeps, way, site) for way in (OURS, GREEDY)} for site in wanted]
+        chosen = [{OURS: left_out.get(site.clip), GREEDY: chosen_elsewhere(sweeps, GREEDY, site)} for site in wanted]
         reports = list(pool.map(report, wanted, chosen))
         return Outcome(reports, rate_rows([one for one in sweeps if one.site.label in labels], pool))
+
+
+def _left_out(footage: Sequence[Footage], cache: Path) -> dict[str, float]:
+    real = {one.name: one.clip for one in footage if not one.is_generated}
+    if not real:
+        return {}
+    found = left_out_thresholds(Path(os.environ["MEDIA_DIR"]), cache)
+    return {real[name]: threshold for name, threshold in found.items() if name in real}
 
 
 def _rates_wanted(site: Site, which: str) -> bool:
@@ -67,12 +82,15 @@ def _rates_wanted(site: Site, which: str) -> bool:
 
 def bench(footage: Sequence[Footage], arguments: argparse.Namespace) -> int:
     outcomes: dict[str, Outcome] = {}
+    left_out = {} if arguments.quick else _left_out(footage, arguments.cache)
     for boxes in arguments.boxes:
         recorded = [one for one in footage if recording_folder(arguments.cache, one, boxes).is_dir()]
         for one in footage:
             if one not in recorded:
                 print(f"{one.name} is not recorded with {boxes} boxes: `prepare` does it", file=sys.stderr)
-        outcomes[boxes] = run([s for one in recorded for s in sites_of(one, arguments.cache, boxes)], arguments)
+        outcomes[boxes] = run(
+            [s for one in recorded for s in sites_of(one, arguments.cache, boxes)], left_out, arguments
+        )
         print(f"\n{boxes} boxes\n{summary_table(outcomes[boxes].reports)}", flush=True)
         if arguments.details:
             print(f"\n{details_table(outcomes[boxes].reports)}", flush=True)

@@ -31,7 +31,7 @@ from pipeline.build import build_detector, build_recorded_source, settle
 from pipeline.commands.adapting import models_to_watch
 from pipeline.commands.recorded import fix_threads
 from pipeline.config import CameraConfig, Config, DetectorConfig, MatcherConfig, ReidConfig, load_config
-from pipeline.fitting.comparisons import Comparisons, Look, Looks, compare_labelled, looks_of
+from pipeline.fitting.comparisons import Comparisons, FeatureOf, Look, Looks, compare_labelled, looks_of
 from pipeline.fitting.crops import CropStore, fused_again
 from pipeline.fitting.footage import Footage as Watched
 from pipeline.fitting.footage import FootageCamera, watch
@@ -171,12 +171,12 @@ def heads_of(encoder: EncoderDescription) -> list[ClipHead]:
     return [load_head(config, encoder) for config in configs]
 
 
-def first_look(clips: Sequence[ClipFeature], matcher: MatcherConfig) -> Sequence[Look]:
-    return looks_of(clips, matcher)[:1]
+def first_look(clips: Sequence[ClipFeature], matcher: MatcherConfig, feature: FeatureOf) -> Sequence[Look]:
+    return looks_of(clips, matcher, feature)[:1]
 
 
-def last_look(clips: Sequence[ClipFeature], matcher: MatcherConfig) -> Sequence[Look]:
-    return looks_of(clips, matcher)[-1:]
+def last_look(clips: Sequence[ClipFeature], matcher: MatcherConfig, feature: FeatureOf) -> Sequence[Look]:
+    return looks_of(clips, matcher, feature)[-1:]
 
 
 def compare(materials: Sequence[Material], head: ClipHead, looks: Looks) -> dict[str, PairDistances]:
@@ -190,6 +190,13 @@ def compare(materials: Sequence[Material], head: ClipHead, looks: Looks) -> dict
         footage: PairDistances(np.concatenate([c.same for c in own]), np.concatenate([c.different for c in own]))
         for footage, own in compared.items()
     }
+
+
+def left_out_thresholds(media: Path, cache: Path) -> dict[str | None, float]:
+    """Footage -> the threshold of the default head that the others give; None -> that of all."""
+    materials = list(real_materials(media, cache))
+    rows = leave_one_out(compare(materials, heads_of(materials[0].encoder)[0], looks_of))
+    return {row["left_out"]: row["threshold"] for row in rows}
 
 
 def print_head(head: ClipHead, materials: Sequence[Material]) -> None:

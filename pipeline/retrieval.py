@@ -50,12 +50,20 @@ def comparable_vector(
     Returns:
         (D,) the parts, each of norm 1 times the root of its visibility, one after the other, and (K,) these roots.
     """
-    length = len(embedding)
-    by_parts = len(parts) > 1 and parts.shape[1] * len(parts) in (length, length - parts.shape[1])  # or with the body
-    if not by_parts or not float(visibility.sum()) > 0:
+    if not are_compared_by_parts(embedding, parts, visibility):
         return embedding, np.ones(1, np.float32)
     seen = np.sqrt(visibility)
     return (parts * seen[:, None]).ravel(), seen
+
+
+def are_compared_by_parts(embedding: FloatArray, parts: FloatArray, visibility: FloatArray) -> bool:
+    """Whether a clip head's vector is its parts side by side, with or without the body's, and one of them is visible.
+
+    Args:
+        embedding: (D,). parts: (K, D'). visibility: (K,).
+    """
+    length, width = len(embedding), parts.shape[1]
+    return len(parts) > 1 and width * len(parts) in (length, length - width) and float(visibility.sum()) > 0
 
 
 def part_distances(a: FloatArray, a_seen: FloatArray, b: FloatArray, b_seen: FloatArray) -> FloatArray:

@@ -98,6 +98,11 @@ class SiteJudge:
         """Whom each track lies on most; None: on nobody. Tracks without a scored box are not listed."""
         return self._quick.people
 
+    @property
+    def people_shown(self) -> dict[TrackKey, frozenset[int]]:
+        """Everybody whom each track shows for a tenth of its boxes or longer."""
+        return self._quick.shown
+
     def figures(self, events: Iterable[IdentityEvent], *, online: bool = True) -> Figures:
         """Score what was said about the tracks.
 

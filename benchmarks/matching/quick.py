@@ -13,6 +13,8 @@ from pipeline.scoring.links import Links as JudgedLinks
 from pipeline.scoring.links import find_links
 from pipeline.types import IntArray, TrackKey
 
+SHOWN_SHARE = 0.1  # of a track's boxes, with which it shows somebody
+
 
 @dataclass(frozen=True)
 class Links:
@@ -85,7 +87,19 @@ class QuickScore:
         self._confidence = np.concatenate([np.zeros(0), *(one.rows.confidence for one in traced)])
         self._scored = np.concatenate([np.zeros(0, bool), *(one.places >= 0 for one in traced)])
         self._row = np.concatenate([nothing, *(part.row + start for part, start in zip(parts, first, strict=False))])
-        _, self._person = np.unique(np.concatenate([nothing, *(p.person for p in parts)]), return_inverse=True)
+        people = np.concatenate([nothing, *(p.person for p in parts)])
+        self.shown = self._shown(people)
+        _, self._person = np.unique(people, return_inverse=True)
+
+    def _shown(self, people: IntArray) -> dict[TrackKey, frozenset[int]]:
+        """Track -> everybody on whom a tenth of its boxes lie; a track may change over from one to another."""
+        boxes = np.bincount(self._track, minlength=len(self._keys))
+        pairs, counts = np.unique(np.stack([self._track[self._row], people]), axis=1, return_counts=True)
+        shown: dict[TrackKey, set[int]] = {key: set() for key in self._keys}
+        for track, person, count in zip(*pairs.tolist(), counts.tolist(), strict=True):
+            if count >= SHOWN_SHARE * boxes[track]:
+                shown[self._keys[track]].add(person)
+        return {key: frozenset(whom) for key, whom in shown.items()}
 
     def idf1(self, final: Mapping[TrackKey, int]) -> float:
         """Over all cameras; 0 where no box lies on anybody."""

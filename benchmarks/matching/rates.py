@@ -100,13 +100,18 @@ class Strangers:
 def meet_strangers(tracks: SiteTracks, judge: SiteJudge, threshold: float | None, draws: int = DRAWS) -> Strangers:
     """Show the matcher all tracks of two thirds of the people, and after a pause those of the others.
 
-    The others come in their own order and at their own distances in time, into a site where nobody else is.
+    The others come in their own order and at their own distances in time, into a site where nobody else is. A track
+    that changed over from somebody to a stranger is left out: who was seen is no stranger.
     """
     people = {
         key: person for key, person in judge.people_of_tracks.items() if person is not None and key in tracks.clips
     }
     return sum(
-        (_meet(tracks, people, strangers, threshold) for strangers in choices(set(people.values()), draws)), Strangers()
+        (
+            _meet(tracks, people, judge.people_shown, strangers, threshold)
+            for strangers in choices(set(people.values()), draws)
+        ),
+        Strangers(),
     )
 
 
@@ -125,9 +130,13 @@ def choices(people: Set[int], draws: int) -> Iterator[frozenset[int]]:
 
 
 def _meet(
-    tracks: SiteTracks, people: Mapping[TrackKey, int], strangers: frozenset[int], threshold: float | None
+    tracks: SiteTracks,
+    people: Mapping[TrackKey, int],
+    shown: Mapping[TrackKey, frozenset[int]],
+    strangers: frozenset[int],
+    threshold: float | None,
 ) -> Strangers:
-    gallery = {key for key, person in people.items() if person not in strangers}
+    gallery = {key for key, person in people.items() if person not in strangers and not shown[key] & strangers}
     probes = {key for key, person in people.items() if person in strangers}
     matcher = matcher_of(tracks.site.config, tracks.model_id, threshold)
     first = list(only(tracks.messages, gallery, ends=False))

@@ -49,13 +49,10 @@ class Sweep:
         """(T,) share of the ceiling at each threshold."""
         return np.array([point.idf1 for point in self.points[way]]) / max(self.ceiling, 1e-9)
 
-    def worth(self, way: str) -> np.ndarray:
-        """(T,) share of the ceiling, less the share of the links that are false: where nobody is alike IDF1 alone would
-        choose a threshold at which strangers are taken for somebody.
-        """
+    def links(self, way: str) -> np.ndarray:
+        """(T, 2) false links, and all links, at each threshold."""
         links = [point.links for point in self.points[way]]
-        false = np.array([one.false / max(1, one.correct + one.false) for one in links])
-        return self.shares(way) - false
+        return np.array([(one.false, one.correct + one.false) for one in links])
 
 
 def sweep(site: Site) -> Sweep:
@@ -76,7 +73,10 @@ def _point(judge: SiteJudge, events: Sequence[IdentityEvent]) -> Point:
 
 
 def chosen_elsewhere(sweeps: Iterable[Sweep], way: str, site: Site) -> float | None:
-    """The threshold with the highest mean `Sweep.worth` on all clips but the site's; None: there is no other.
+    """The threshold that is best on all clips but the site's; None: there is no other.
+
+    Best: the highest mean share of the ceiling, less the share of all their links that are false: where nobody is alike
+    IDF1 alone would choose a threshold at which strangers are taken for somebody.
 
     Real clips are chosen for by real clips; generated ones by generated ones where others were swept, else by real
     ones. A clip counts once, however many sites it gives; the threshold is appearance's, so sites count as they are
@@ -89,8 +89,10 @@ def chosen_elsewhere(sweeps: Iterable[Sweep], way: str, site: Site) -> float | N
         by_clip.setdefault(one.site.clip, []).append(one)
     if not by_clip:
         return None
-    mean = np.mean([np.mean([one.worth(way) for one in of_clip], axis=0) for of_clip in by_clip.values()], axis=0)
-    best = np.flatnonzero(mean >= mean.max() - 1e-9)
+    shares = np.mean([np.mean([one.shares(way) for one in of_clip], axis=0) for of_clip in by_clip.values()], axis=0)
+    false, links = np.sum([np.mean([one.links(way) for one in c], axis=0) for c in by_clip.values()], axis=0).T
+    worth = shares - false / np.maximum(links, 1)
+    best = np.flatnonzero(worth >= worth.max() - 1e-9)
     first = next(iter(by_clip.values()))[0]
     return first.thresholds[way][int(best[len(best) // 2])]
 

@@ -80,6 +80,7 @@ class MatcherConfig:
     margin: float = 0.05
     features_per_identity: int = 10
     min_quality: float = 0.15
+    subtract_camera_mean: bool = True
 
 
 @dataclass(frozen=True, slots=True)

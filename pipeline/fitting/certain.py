@@ -18,7 +18,15 @@ import numpy as np
 
 from pipeline.boxes import box_area, box_intersection
 from pipeline.config import Config
-from pipeline.fitting.comparisons import Collected, Comparisons, FeatureSets, Look, in_time, looks_of
+from pipeline.fitting.comparisons import (
+    Collected,
+    Comparisons,
+    FeatureSets,
+    Look,
+    features_as_compared,
+    in_time,
+    looks_of,
+)
 from pipeline.fitting.paths import track_name
 from pipeline.fitting.views import ClockLag
 from pipeline.identity.constraints import Topology
@@ -158,8 +166,9 @@ def _compare_group(
         if clip.key in pairs.person_of:
             by_track[clip.key].append(clip)
     by_track = {key: in_time(own) for key, own in sorted(by_track.items())}
-    looks = {key: looks_of(own, config.matcher) for key, own in by_track.items()}
-    sets: FeatureSets[_Known] = FeatureSets(config.matcher)
+    feature = features_as_compared(clips, lambda clip: pairs.person_of.get(clip.key, clip.key), config.matcher)
+    looks = {key: looks_of(own, config.matcher, feature) for key, own in by_track.items()}
+    sets: FeatureSets[_Known] = FeatureSets(config.matcher, feature)
     for a, b in _pairs_of_tracks(sorted(by_track), pairs):
         for one, other in ((a, b), (b, a)) if a != b else ((a, a),):
             for look in looks[one]:

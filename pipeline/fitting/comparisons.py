@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.config import MatcherConfig
-from pipeline.identity.gallery import Features, feature_of
+from pipeline.identity.common_look import features_against_common
+from pipeline.identity.gallery import Feature, Features, feature_of
 from pipeline.identity.memory import SiteMemory
 from pipeline.identity.revise import due_again
 from pipeline.identity.state import TrackState
@@ -19,6 +20,7 @@ _MOST_LOOKS = 5  # moments of one track: the first, where it gets its identity, 
 _MOST_SETS = 2000  # people's views that a look is compared with; more are thinned out evenly
 
 Name = TypeVar("Name", bound=Hashable)
+FeatureOf = Callable[[ClipFeature], Feature]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -71,7 +73,7 @@ class Comparisons:
         return drawn[self.same_of], drawn[first] * drawn[second]
 
 
-def looks_of(clips: Sequence[ClipFeature], matcher: MatcherConfig) -> list[Look]:
+def looks_of(clips: Sequence[ClipFeature], matcher: MatcherConfig, feature: FeatureOf = feature_of) -> list[Look]:
     """Up to five looks at one track, evenly spread over those that the matcher takes; the first and the last always.
 
     The first is due `patience_s` after the first clip; later ones come when the track has grown (`due_again`), and at
@@ -87,7 +89,7 @@ def looks_of(clips: Sequence[ClipFeature], matcher: MatcherConfig) -> list[Look]
             track = TrackState(clip.key, clip.start_s, clip.end_s, first_clip_s=clip.made_at_s)
             memory.add_track(track)
         track.clips += 1
-        memory.learn(track, feature_of(clip), matcher.min_quality)
+        memory.learn(track, feature(clip), matcher.min_quality)
         following = ordered[number + 1] if number + 1 < len(ordered) else None
         if _is_looked_at(track, following, matcher.patience_s):
             track.reviewed = track.clips
@@ -105,6 +107,22 @@ def _is_looked_at(track: TrackState, following: ClipFeature | None, patience_s: 
     return due_again(track)
 
 
+def features_as_compared(
+    clips: Iterable[ClipFeature], whose: Callable[[ClipFeature], Hashable], matcher: MatcherConfig
+) -> FeatureOf:
+    """What the matcher compares of these clips, which are of all cameras.
+
+    Args:
+        whose: the person of a clip, or else its track.
+    """
+    if not matcher.subtract_camera_mean:
+        return feature_of
+    ordered = in_time(clips)
+    features = features_against_common(ordered, whose, matcher.min_quality, matcher.patience_s)
+    known = {id(clip): feature for clip, feature in zip(ordered, features, strict=True)}
+    return lambda clip: known[id(clip)]
+
+
 def in_time(clips: Iterable[ClipFeature]) -> list[ClipFeature]:
     """In the order in which they were made."""
     return sorted(clips, key=lambda clip: (clip.made_at_s, clip.end_s, clip.start_s, clip.sequence))
@@ -113,8 +131,9 @@ def in_time(clips: Iterable[ClipFeature]) -> list[ClipFeature]:
 class FeatureSets(Generic[Name]):
     """Views of people, each with the features that the matcher would have kept of its tracks."""
 
-    def __init__(self, config: MatcherConfig) -> None:
+    def __init__(self, config: MatcherConfig, feature: FeatureOf = feature_of) -> None:
         self._config = config
+        self._feature = feature
         self._memory = SiteMemory(config.features_per_identity, config.decide_every_s)
         self._ids: dict[Name, int] = {}
 
@@ -131,7 +150,7 @@ class FeatureSets(Generic[Name]):
         for clip in in_time(clips):
             if clip.key not in tracks:
                 tracks[clip.key] = self._add_track(name, clip)
-            self._memory.learn(tracks[clip.key], feature_of(clip), self._config.min_quality)
+            self._memory.learn(tracks[clip.key], self._feature(clip), self._config.min_quality)
 
     def _add_track(self, name: Name, clip: ClipFeature) -> TrackState:
         """A track of this view alone: one that has changed over to somebody else belongs to two views."""
@@ -150,7 +169,7 @@ class FeatureSets(Generic[Name]):
 
 
 View = tuple[str, int, int]  # camera, visit, person
-Looks = Callable[[Sequence[ClipFeature], MatcherConfig], Sequence[Look]]
+Looks = Callable[[Sequence[ClipFeature], MatcherConfig, FeatureOf], Sequence[Look]]
 
 
 def compare_labelled(
@@ -180,7 +199,9 @@ def _compare_group(
     collected: "Collected",
     looks: Looks,
 ) -> None:
-    sets: FeatureSets[View] = FeatureSets(matcher)
+    known = {id(one.clip): one.person_id for one in labelled}
+    feature = features_as_compared([one.clip for one in labelled], lambda clip: known[id(clip)], matcher)
+    sets: FeatureSets[View] = FeatureSets(matcher, feature)
     views: dict[View, list[ClipFeature]] = {}
     tracks: dict[tuple[TrackKey, View], list[ClipFeature]] = {}
     for one in labelled:
@@ -192,7 +213,7 @@ def _compare_group(
     names = [sets.names[i] for i in evenly_spread(range(len(sets.names)), _MOST_SETS)]
     for (_, own), clips in sorted(tracks.items(), key=lambda item: item[0]):
         others = [name for name in names if name != own]
-        for look in looks(clips, matcher):
+        for look in looks(clips, matcher, feature):
             collected.add(look, people[own[2]], [people[name[2]] for name in others], sets.distances(look, others))
 
 

@@ -11,7 +11,7 @@ from pipeline.config import TopologyConfig
 from pipeline.identity.memory import SiteMemory
 from pipeline.identity.state import IdentityState, Span, TrackState
 
-_TOLD_TWICE_S = 0.5  # for so long a tracker may follow one person under two numbers
+_TOLD_TWICE_S = 0.35  # for so long a tracker may follow one person under two numbers; less than until its first clip
 _TOUCH_S = 0.05  # two tracks of one camera that share less than half a frame may be one person
 
 

@@ -59,6 +59,7 @@ class Ledger:
         came_in_s = came_in_with(track, company, self._memory.places)
         members = self._memory.members(identity.identity_id)
         appearance = self._rules.appearance(track, identity, members, came_in_s)
+        self._memory.settle_look(track, identity.identity_id)
         self._memory.link(track, identity.identity_id)
         self._say(
             appearance.kind,
@@ -178,6 +179,7 @@ class Ledger:
 
     def forget(self, identity_id: int, now_s: float) -> None:
         """Erase one identity; its open tracks are muted, so that nothing of them is learned again."""
+        self._memory.forget_common(identity_id)
         for track in list(self._memory.members(identity_id)):
             self._memory.mute_track(track)
         self._memory.drop_identity(identity_id)

@@ -228,7 +228,7 @@ class Matcher:
             return
         self._memory.unsettled = True
         self._memory.places.add(clip.key, clip.seen_s, clip.seen_xyxy, clip.picture_px)
-        self._memory.learn(track, feature_of(clip), self._config.min_quality)
+        self._learn(track, clip)
         if track.identity_id is None:
             self._news.add(track.key)
             self._agenda.put(self._decider.deadline_s(track), "decide", track_subject(track.key))
@@ -236,6 +236,15 @@ class Matcher:
             self._memory.index.seen(track.identity_id, clip.camera_id, track.last_s)
             if due_again(track):
                 self._doubts.add(track.key)
+
+    def _learn(self, track: TrackState, clip: ClipFeature) -> None:
+        least = self._config.min_quality
+        if not self._config.subtract_camera_mean:
+            self._memory.learn(track, feature_of(clip), least)
+            return
+        self._memory.learn(track, self._memory.common.feature_of(clip), least)
+        if clip.quality >= least:
+            self._memory.give_look(clip)
 
     def _look(self, tick: Tick, before: Sequence[int] | None) -> None:
         """Who is visible at a tick; one who was out of sight may come back beside another track of its identity."""

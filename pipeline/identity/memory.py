@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 
 from pipeline.identity.candidates import CandidateIndex
+from pipeline.identity.common_look import CommonLooks
 from pipeline.identity.gallery import Feature, MatrixGallery, Owner
 from pipeline.identity.places import TrackPlaces
 from pipeline.identity.state import (
@@ -15,7 +16,7 @@ from pipeline.identity.state import (
     track_field,
 )
 from pipeline.identity.transits import TransitTimes
-from pipeline.types import ClipMessage, Tick, TrackKey
+from pipeline.types import ClipFeature, ClipMessage, Tick, TrackKey
 
 _PRODUCERS = 32  # epochs remembered per camera; what older ones sent was acknowledged long ago
 _KEEP_SPANS = 64  # ended tracks an identity remembers per camera, for exclusion
@@ -39,6 +40,7 @@ class SiteMemory:
         self.tracks: dict[TrackKey, TrackState] = {}
         self.identities: dict[int, IdentityState] = {}
         self.gallery = MatrixGallery()
+        self.common = CommonLooks()
         self.progress: dict[tuple[str, str], CameraProgress] = {}
         self.epochs: dict[str, str] = {}  # camera -> epoch whose tracks are open
         self.away: frozenset[str] = frozenset()
@@ -78,6 +80,24 @@ class SiteMemory:
         self.sort_in(track)
         self.touch_track(track)
 
+    def give_look(self, clip: ClipFeature) -> None:
+        """A good clip counts for those who come to its camera."""
+        if self.common.give(clip):
+            self._dirty.add(f"common:{clip.camera_id}")
+
+    def settle_look(self, track: TrackState, identity_id: int) -> None:
+        """Whose a track is, before it is linked: who is in a camera for the first time counts for those who come."""
+        camera_id = track.key.camera_id
+        been = camera_id in self.identities[identity_id].past
+        been = been or any(member.key.camera_id == camera_id for member in self.members(identity_id))
+        if self.common.settle(track.key, counts=not been):
+            self._dirty.add(f"common:{camera_id}")
+
+    def forget_common(self, identity_id: int) -> None:
+        """Forget what the cameras of an identity know of those who passed, where they were few."""
+        cameras = {*self.identities[identity_id].past, *(t.key.camera_id for t in self.members(identity_id))}
+        self._dirty.update(f"common:{camera_id}" for camera_id in self.common.forget_few(sorted(cameras)))
+
     def learn(self, track: TrackState, feature: Feature, min_quality: float) -> None:
         """Keep a track's good features that differ; the first one always, until a good one comes."""
         kept = self.gallery.features(track.key)
@@ -103,6 +123,7 @@ class SiteMemory:
         track.muted, track.frame = True, None
         self.gallery.remove(track.key)
         self.places.forget(track.key)
+        self.common.forget_track(track.key)
         self.sort_in(track)
         self.touch_features(track)
         if not track.open:
@@ -113,6 +134,7 @@ class SiteMemory:
         self.tracks.pop(track.key, None)
         self._pending.discard(track.key)
         self.places.forget(track.key)
+        self.common.forget_track(track.key)
         self._open.get(track.key.camera_id, set()).discard(track.key)
         self.gallery.remove(track.key)
         self._stamps.pop(track.key, None)

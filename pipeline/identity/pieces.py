@@ -1,19 +1,21 @@
 """How all that a matcher knows is stored, piece by piece, and read back.
 
 Pieces: `track:` with its features and places, `identity:`, `archive:` the features that an identity keeps, `way:` the
-transit times learned of two cameras, `producer:` what was handled of an epoch, `camera:` its epoch, and `meta`.
+transit times learned of two cameras, `common:` what those who passed a camera have in common, `producer:` what was
+handled of an epoch, `camera:` its epoch, and `meta`.
 """
 
 import gc
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 from pipeline.errors import DecodeError
+from pipeline.identity.common_look import look_from_json, look_to_json, view_from_json, view_to_json
 from pipeline.identity.gallery import Features, Owner
 from pipeline.identity.memory import SiteMemory
 from pipeline.identity.state import (
     CameraProgress,
+    Piece,
     dump,
     identity_from_json,
     identity_to_json,
@@ -24,7 +26,7 @@ from pipeline.identity.state import (
 )
 from pipeline.types import TrackKey
 
-FORMAT = 3  # of the stored pieces
+FORMAT = 4  # of the stored pieces
 
 
 def take_changes(memory: SiteMemory) -> dict[str, bytes | None]:
@@ -47,7 +49,9 @@ def _dump_track(memory: SiteMemory, name: str) -> bytes | None:
     if track is None:
         return None
     plain = {**track_to_json(track), "places": memory.places.to_json(track.key)}
-    return dump(plain, memory.gallery.features(track.key))
+    view = memory.common.tracks.get(track.key)
+    plain["common"], raw = (None, b"") if view is None else view_to_json(view)
+    return dump(plain, memory.gallery.features(track.key), raw)
 
 
 def _dump_identity(memory: SiteMemory, name: str) -> bytes | None:
@@ -64,6 +68,14 @@ def _dump_way(memory: SiteMemory, name: str) -> bytes | None:
     origin, _, destination = name.partition(":")
     learned = memory.transits.pair_to_json(origin, destination)
     return dump(learned) if learned is not None else None
+
+
+def _dump_common(memory: SiteMemory, name: str) -> bytes | None:
+    camera = memory.common.cameras.get(name)
+    if camera is None:
+        return None
+    about, raw = look_to_json(camera)
+    return dump(about, rest=raw)
 
 
 def _dump_producer(memory: SiteMemory, name: str) -> bytes | None:
@@ -105,7 +117,7 @@ def restore(memory: SiteMemory, state: Mapping[str, bytes]) -> None:
     """
     if "meta" not in state:
         raise DecodeError("the matcher's state has no field 'meta'; delete it to begin anew")
-    if load("meta", state["meta"])[0].get("format") != FORMAT:
+    if load("meta", state["meta"]).value.get("format") != FORMAT:
         raise DecodeError("the matcher's state was written by another version of this program; delete it to begin")
     with _no_collection():
         for name in sorted(state):
@@ -131,36 +143,38 @@ def _no_collection() -> Iterator[None]:
 
 def _restore_field(memory: SiteMemory, name: str, piece: bytes) -> None:
     try:
-        _restore_piece(memory, name, *load(name, piece))
+        _restore_piece(memory, name, load(name, piece))
     except (ValueError, TypeError, LookupError, AttributeError) as error:
         problem = f"{type(error).__name__} {error}"
         raise DecodeError(f"matcher state {name!r} cannot be read ({problem}); was it written by hand?") from None
 
 
-def _restore_piece(memory: SiteMemory, name: str, value: dict[str, Any], features: Features | None) -> None:
+def _restore_piece(memory: SiteMemory, name: str, piece: Piece) -> None:
     kind, _, rest = name.partition(":")
     reader = _READERS.get(kind)
     if reader is not None:
-        reader(memory, rest, value, features)
+        reader(memory, rest, piece)
 
 
-def _restore_track(memory: SiteMemory, _: str, value: dict[str, Any], features: Features | None) -> None:
-    places = value.pop("places")
-    track = track_from_json(value)
+def _restore_track(memory: SiteMemory, _: str, piece: Piece) -> None:
+    places, common = piece.value.pop("places"), piece.value.pop("common")
+    track = track_from_json(piece.value)
+    if common is not None:
+        memory.common.tracks[track.key] = view_from_json(common, piece.rest)
     if places is not None:
         memory.places.restore(track.key, places)
     memory.tracks[track.key] = track
     memory.sort_in(track)
-    _put_back(memory, track.key, features)
+    _put_back(memory, track.key, piece.features)
 
 
-def _restore_identity(memory: SiteMemory, _: str, value: dict[str, Any], features: Features | None) -> None:
-    identity = identity_from_json(value)
+def _restore_identity(memory: SiteMemory, _: str, piece: Piece) -> None:
+    identity = identity_from_json(piece.value)
     memory.identities[identity.identity_id] = identity
 
 
-def _restore_archive(memory: SiteMemory, name: str, _: dict[str, Any], features: Features | None) -> None:
-    _put_back(memory, int(name), features)
+def _restore_archive(memory: SiteMemory, name: str, piece: Piece) -> None:
+    _put_back(memory, int(name), piece.features)
 
 
 def _put_back(memory: SiteMemory, owner: Owner, features: Features | None) -> None:
@@ -168,22 +182,28 @@ def _put_back(memory: SiteMemory, owner: Owner, features: Features | None) -> No
         memory.gallery.put_back(owner, features)
 
 
-def _restore_producer(memory: SiteMemory, name: str, value: dict[str, Any], features: Features | None) -> None:
+def _restore_producer(memory: SiteMemory, name: str, piece: Piece) -> None:
     camera_id, _, epoch = name.partition(":")
+    value = piece.value
     value["visible"] = None if value["visible"] is None else tuple(value["visible"])
     memory.progress[camera_id, epoch] = CameraProgress(camera_id, epoch, **value)
 
 
-def _restore_camera(memory: SiteMemory, name: str, value: dict[str, Any], features: Features | None) -> None:
-    memory.epochs[name] = str(value["epoch"])
+def _restore_camera(memory: SiteMemory, name: str, piece: Piece) -> None:
+    memory.epochs[name] = str(piece.value["epoch"])
 
 
-def _restore_way(memory: SiteMemory, name: str, value: dict[str, Any], features: Features | None) -> None:
+def _restore_common(memory: SiteMemory, name: str, piece: Piece) -> None:
+    memory.common.cameras[name] = look_from_json(piece.value, piece.rest)
+
+
+def _restore_way(memory: SiteMemory, name: str, piece: Piece) -> None:
     origin, _, destination = name.partition(":")
-    memory.transits.restore_pair(origin, destination, value)
+    memory.transits.restore_pair(origin, destination, piece.value)
 
 
-def _restore_meta(memory: SiteMemory, _: str, value: dict[str, Any], features: Features | None) -> None:
+def _restore_meta(memory: SiteMemory, _: str, piece: Piece) -> None:
+    value = piece.value
     memory.next_id, memory.next_event = value["next_id"], value["next_sequence"]
     memory.away = frozenset(value["away"])
     memory.cell, memory.step_s = value["cell"], value["step_s"]
@@ -211,13 +231,15 @@ _WRITERS: Mapping[str, Callable[[SiteMemory, str], bytes | None]] = {
     "way": _dump_way,
     "producer": _dump_producer,
     "camera": _dump_camera,
+    "common": _dump_common,
 }
-_READERS: Mapping[str, Callable[[SiteMemory, str, dict[str, Any], Features | None], None]] = {
+_READERS: Mapping[str, Callable[[SiteMemory, str, Piece], None]] = {
     "track": _restore_track,
     "identity": _restore_identity,
     "archive": _restore_archive,
     "way": _restore_way,
     "producer": _restore_producer,
     "camera": _restore_camera,
+    "common": _restore_common,
     "meta": _restore_meta,
 }

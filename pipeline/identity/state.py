@@ -1,6 +1,7 @@
 """What the matcher knows of a track and of an identity, and how a piece of it is stored.
 
-A stored piece is one line of JSON and, where it holds features, their raw float16 values after the line's end.
+A stored piece is one line of JSON and, after the line's end, the raw float16 values of its features, where it holds
+some, and other raw values.
 """
 
 import json
@@ -136,25 +137,34 @@ def track_field(key: TrackKey) -> str:
     return f"track:{key.camera_id}:{key.epoch}:{key.track_id}"
 
 
-def dump(value: dict[str, Any], features: Features | None = None) -> bytes:
-    """One stored piece."""
+def dump(value: dict[str, Any], features: Features | None = None, rest: bytes = b"") -> bytes:
+    """One stored piece; `rest` comes after the features."""
     if features is None or not len(features):
-        return _line(value)
+        return _line(value) + (b"\n" + rest if rest else b"")
     about = {
         "shape": [len(features), features.vectors.shape[1], features.seen.shape[1]],
         "qualities": [round(float(q), 6) for q in features.qualities],
         "at_s": features.at_s.tolist(),
     }
     raw = features.vectors.astype("<f2").tobytes() + features.seen.astype("<f2").tobytes()
-    return _line({**value, "features": about}) + b"\n" + raw
+    return _line({**value, "features": about}) + b"\n" + raw + rest
 
 
 def _line(value: dict[str, Any]) -> bytes:
     return _JSON.encode(value).encode()
 
 
-def load(field_name: str, piece: bytes) -> tuple[dict[str, Any], Features | None]:
-    """One stored piece and its features, if it has some.
+@dataclass(frozen=True, eq=False, slots=True)
+class Piece:
+    """What `dump` was given."""
+
+    value: dict[str, Any]
+    features: Features | None
+    rest: bytes
+
+
+def load(field_name: str, piece: bytes) -> Piece:
+    """One stored piece.
 
     Raises:
         DecodeError: names the field; the state was written by something else.
@@ -168,9 +178,10 @@ def load(field_name: str, piece: bytes) -> tuple[dict[str, Any], Features | None
         raise DecodeError(f"matcher state {field_name!r}: expected an object")
     about = value.pop("features", None)
     if about is None:
-        return value, None
+        return Piece(value, None, raw)
     count, length, parts = about["shape"]
-    numbers = np.frombuffer(raw, "<f2").astype(np.float32)
+    size = 2 * count * (length + parts)
+    numbers = np.frombuffer(raw[:size], "<f2").astype(np.float32)
     vectors, seen = numbers[: count * length], numbers[count * length :]
     features = Features(
         vectors.reshape(count, length),
@@ -178,7 +189,7 @@ def load(field_name: str, piece: bytes) -> tuple[dict[str, Any], Features | None
         np.array(about["qualities"], np.float32),
         np.array(about["at_s"], np.float64),
     )
-    return value, features
+    return Piece(value, features, raw[size:])
 
 
 def track_to_json(track: TrackState) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from matching.judging import SiteJudge
@@ -91,3 +92,17 @@ def test_a_stranger_who_looks_like_somebody_is_taken_for_him(tmp_path: Path) -> 
     met = meet_strangers(twins, SiteJudge(twins), 0.3)
     assert met.tracks == 4
     assert met.taken_share > 0.4
+
+
+def test_a_track_that_changed_over_to_a_stranger_is_not_in_the_gallery(tmp_path: Path) -> None:
+    """In camera a one track goes from person 1 to person 2, whom his own tracks would find there again."""
+    tracks = read_tracks(tiny_site(tmp_path, WALKS))
+    alike = tuple(replace(m, embedding=looks(1)) if isinstance(m, ClipFeature) else m for m in tracks.messages)
+    tracks = replace(tracks, messages=alike)
+    judge = SiteJudge(tracks)
+    assert judge.people_shown == {key: frozenset({person}) for key, person in judge.people_of_tracks.items()}
+    taken = meet_strangers(tracks, judge, 0.3)
+    both = dict.fromkeys(judge.people_shown, frozenset({1, 2}))
+    changed = SimpleNamespace(people_of_tracks=judge.people_of_tracks, people_shown=both)
+    nobody = meet_strangers(tracks, changed, 0.3)  # every track of the gallery shows the stranger: none is left
+    assert taken.taken > 0 and (nobody.tracks, nobody.taken) == (taken.tracks, 0)

@@ -11,7 +11,8 @@ from pipeline.identity.matcher import Matcher
 from pipeline.resolution import IdentityBook
 from pipeline.types import CameraState, ClipFeature, Forget, Merge, Rename, Split, Tick, TrackKey, Tracklet
 
-CONFIG = MatcherConfig(decide_every_s=0.2, patience_s=1.5)  # for clips about once a second
+# For clips about once a second; looks as they are, so that a test can say how far apart two are.
+CONFIG = MatcherConfig(decide_every_s=0.2, patience_s=1.5, subtract_camera_mean=False)
 COLOURS = np.eye(16, dtype=np.float32)  # one person each: as far from each other as can be
 LINKS = ("entered", "handed_over", "reentered", "continued")
 

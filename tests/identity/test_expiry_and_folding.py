@@ -22,7 +22,7 @@ def identities(site):
 
 
 def times_of(site, name):
-    features = load(name, site.stored[name])[1]
+    features = load(name, site.stored[name]).features
     return [] if features is None else features.at_s.tolist()
 
 
