@@ -28,7 +28,7 @@ from pipeline.types import FloatArray
 
 DIMENSIONS = 576  # the default model's
 STRIPES = 8  # its parts: (8, 64), the rest of the embedding is the whole body's
-THRESHOLD = 0.435  # cosine distance stored for the default model (reid/catalogue.py)
+THRESHOLD = 0.525  # cosine distance stored for the default model (reid/catalogue.py)
 MODEL_ID = "scale@1/made-up"
 
 
