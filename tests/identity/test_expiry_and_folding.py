@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from identity_site import COLOURS, CONFIG, Camera, Site, make, near, play, told, visit, walk
 
@@ -98,6 +99,16 @@ def test_beyond_max_identities_whoever_was_seen_longest_ago_goes():
     assert told(site.events)[-2] == ("entered", 4, "door", 4), (
         "nobody knows red any more; the number is not given again"
     )
+
+
+def test_of_many_a_hundredth_goes_at_once():
+    """To look through all for every newcomer would cost most of the time."""
+    site, door = alone(replace(CONFIG, max_identities=200))
+    rng = np.random.default_rng(0)
+    for number, colour in enumerate(rng.normal(size=(201, 64)), start=1):
+        unit = (colour / np.linalg.norm(colour)).astype(np.float32)
+        site.feed(*visit(door, number, unit, 6.0 * number, 6.0 * number + 2), door.tick(6.0 * number + 4))
+    assert identities(site) == list(range(4, 202))  # one too many, and two more
 
 
 def test_somebody_in_the_picture_is_not_dropped_for_people_who_are_gone():
