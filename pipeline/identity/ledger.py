@@ -16,7 +16,7 @@ from pipeline.identity.rules import Appearance, PresenceRules, bring_up_to_date,
 from pipeline.identity.state import IdentityState, TrackState, Visit
 from pipeline.types import EventKind, Evidence, IdentityEvent
 
-_SPARE = 100  # a hundredth of the identities goes beyond what has to, when there are too many
+_SPARE = 100  # of too many identities a hundredth more goes than must: each time all are looked through
 _MINUTE_S = 60.0  # what has expired is looked for at full minutes of message time
 
 
@@ -222,9 +222,7 @@ class Ledger:
         over = len(self._memory.identities) - most
         if over <= 0:
             return
-        gone = (
-            over + most // _SPARE
-        )  # some more at once: to look through all of them for every newcomer would cost most
+        gone = over + most // _SPARE
         for _, _, identity_id in heapq.nsmallest(gone, map(self._age, self._memory.identities.values())):
             for track in list(self._memory.members(identity_id)):
                 self._memory.mute_track(track)
